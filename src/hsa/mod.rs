@@ -1,0 +1,3 @@
+//! The HSA runtime as the harness sees it.
+
+pub mod sys;

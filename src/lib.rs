@@ -1,0 +1,14 @@
+//! `aqlprobe` answers one question about an AMD GPU, on bare metal or inside a KVM/VFIO guest: does AQL dispatch complete,
+//! and if not, exactly why?
+//!
+//! The rooms and the arrows between them are described in `docs/architecture.md` and enforced by `tests/architecture.rs`.
+#![deny(missing_docs)]
+
+pub mod aql;
+pub mod hsa;
+pub mod kfd;
+pub mod model;
+pub mod pci;
+pub mod report;
+pub mod runtime;
+pub mod verify;

@@ -1,0 +1,557 @@
+//! The device's view of memory: which ranges exist, where they lie in this process, and checked access to them.
+//!
+//! This is the model's only module that touches memory which the host or a guest shares with it. The rules, after
+//! rust-vmm's vm-memory:
+//!
+//! * **Invariant of a mapping**: from [`MemoryMap::map`] until [`MemoryMap::unmap`] of it has returned, its `length` bytes at
+//!   `host` are mapped and may be read, and written unless the mapping is read-only. Who maps promises it (`map` is `unsafe`); every
+//!   `unsafe` block below rests on it.
+//! * A [`MapView`] holds the map's read lock, so `unmap` waits until no view can reach the range.
+//! * No reference to shared bytes is ever made, except to atomics. Aligned words are relaxed atomics; wide rows are raw
+//!   copies, which like the hardware's promise nothing about a race on ordinary data.
+
+use std::cell::Cell;
+use std::fmt;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+
+use super::address::GpuVa;
+
+/// Where a range lies in this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostPtr(NonNull<u8>);
+
+// SAFETY: a HostPtr is an address only; reading or writing through it happens under a MapView, whose invariant makes it sound.
+unsafe impl Send for HostPtr {}
+// SAFETY: as above; a shared HostPtr gives no access by itself.
+unsafe impl Sync for HostPtr {}
+
+impl HostPtr {
+    /// The address of the range's first byte.
+    #[must_use]
+    pub const fn new(pointer: NonNull<u8>) -> Self {
+        Self(pointer)
+    }
+
+    /// The raw pointer.
+    #[must_use]
+    pub const fn as_ptr(self) -> *mut u8 {
+        self.0.as_ptr()
+    }
+}
+
+/// On which side of the PCIe link a range lies; AtomicOps to [`Home::Host`] cross the fabric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Home {
+    /// System memory: AtomicOps need the PCIe path.
+    Host,
+    /// The device's own memory: atomics never leave it.
+    DeviceLocal,
+}
+
+/// What the device may do to a range. Reading is always allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protection {
+    /// Loads only.
+    ReadOnly,
+    /// Loads, stores and atomics.
+    ReadWrite,
+    /// Loads and instruction fetch.
+    ReadExecute,
+}
+
+/// How the device touched memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// A load.
+    Read,
+    /// A store.
+    Write,
+    /// A read-modify-write.
+    Atomic,
+    /// An instruction fetch.
+    Execute,
+}
+
+impl fmt::Display for Access {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Atomic => "atomic",
+            Self::Execute => "instruction fetch",
+        })
+    }
+}
+
+/// Why an access was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultReason {
+    /// No mapping holds the whole access.
+    Unmapped,
+    /// The mapping does not allow this kind of access.
+    Protection,
+    /// An atomic that is not naturally aligned (PCIe: Malformed TLP; the shader core faults as well).
+    Misaligned,
+}
+
+impl fmt::Display for FaultReason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Unmapped => "no mapping holds it",
+            Self::Protection => "the mapping forbids it",
+            Self::Misaligned => "it is not naturally aligned",
+        })
+    }
+}
+
+/// A device access that memory refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("memory fault: {access} of {length} bytes at {va}: {reason}")]
+pub struct MemoryFault {
+    /// The first byte of the access.
+    pub va: GpuVa,
+    /// Bytes touched.
+    pub length: u64,
+    /// What was tried.
+    pub access: Access,
+    /// Why not.
+    pub reason: FaultReason,
+}
+
+/// Why a range could not be mapped or unmapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MapError {
+    /// Zero bytes, or past the end of the address space.
+    #[error("cannot map {length} bytes at {va}: the range is empty or leaves the address space")]
+    BadRange {
+        /// First byte.
+        va: GpuVa,
+        /// Bytes.
+        length: u64,
+    },
+    /// The range meets one that is mapped already.
+    #[error("cannot map {length} bytes at {va}: the range overlaps the mapping at {other}")]
+    Overlap {
+        /// First byte.
+        va: GpuVa,
+        /// Bytes.
+        length: u64,
+        /// Start of the mapping in the way.
+        other: GpuVa,
+    },
+    /// Nothing starts there.
+    #[error("no mapping starts at {va}")]
+    NotMapped {
+        /// The address asked for.
+        va: GpuVa,
+    },
+}
+
+/// One range of the device's address space.
+#[derive(Clone, Copy, Debug)]
+pub struct Mapping {
+    /// First address, as the device sees it.
+    pub va: GpuVa,
+    /// Bytes.
+    pub length: u64,
+    /// The first byte, as this process sees it.
+    pub host: HostPtr,
+    /// Which side of the link.
+    pub home: Home,
+    /// What the device may do.
+    pub protection: Protection,
+}
+
+impl Mapping {
+    /// Offset of `va` if the whole access lies inside.
+    #[inline(always)]
+    fn offset_of(&self, va: GpuVa, length: u64) -> Option<u64> {
+        let offset = va - self.va;
+        (offset < self.length && length <= self.length - offset).then_some(offset)
+    }
+
+    #[inline(always)]
+    fn allows(&self, access: Access) -> bool {
+        match access {
+            Access::Read => true,
+            Access::Write | Access::Atomic => self.protection == Protection::ReadWrite,
+            Access::Execute => self.protection == Protection::ReadExecute,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Mappings {
+    /// Sorted by address, without overlaps.
+    sorted: Vec<Mapping>,
+    /// Grows whenever executable memory appears or goes: decoded code is valid for one generation.
+    code_generation: u64,
+}
+
+/// All ranges the device can reach. Shared between the door that maps and the thread that executes.
+#[derive(Debug, Default)]
+pub struct MemoryMap {
+    mappings: RwLock<Mappings>,
+}
+
+impl MemoryMap {
+    /// An empty map: every access faults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Makes a range reachable.
+    ///
+    /// # Errors
+    /// The range is empty, wraps around, or meets another.
+    ///
+    /// # Safety
+    /// The caller promises the invariant of a mapping (see the module) for `mapping`.
+    pub unsafe fn map(&self, mapping: Mapping) -> Result<(), MapError> {
+        let Mapping { va, length, .. } = mapping;
+        if length == 0 || va.checked_add(length).is_none() {
+            return Err(MapError::BadRange { va, length });
+        }
+        let mut mappings = self.mappings.write().unwrap_or_else(PoisonError::into_inner);
+        let at = mappings.sorted.partition_point(|other| other.va < va);
+        let before = at.checked_sub(1).map(|index| mappings.sorted[index]).filter(|other| va - other.va < other.length);
+        let after = mappings.sorted.get(at).copied().filter(|other| other.va - va < length);
+        if let Some(other) = before.or(after) {
+            return Err(MapError::Overlap { va, length, other: other.va });
+        }
+        mappings.sorted.insert(at, mapping);
+        mappings.note_code(mapping);
+        Ok(())
+    }
+
+    /// Takes the range that starts at `va` away. When this returns, no view reaches it any more.
+    ///
+    /// # Errors
+    /// No mapping starts there.
+    pub fn unmap(&self, va: GpuVa) -> Result<Mapping, MapError> {
+        let mut mappings = self.mappings.write().unwrap_or_else(PoisonError::into_inner);
+        let at = mappings.sorted.binary_search_by_key(&va, |mapping| mapping.va).map_err(|_| MapError::NotMapped { va })?;
+        let mapping = mappings.sorted.remove(at);
+        mappings.note_code(mapping);
+        Ok(mapping)
+    }
+
+    /// A consistent view for a burst of accesses. It blocks [`Self::unmap`], so keep it for a quantum, not longer.
+    #[must_use]
+    pub fn view(&self) -> MapView<'_> {
+        MapView { mappings: self.mappings.read().unwrap_or_else(PoisonError::into_inner), last_hit: Cell::new(0) }
+    }
+}
+
+impl Mappings {
+    fn note_code(&mut self, mapping: Mapping) {
+        if mapping.protection == Protection::ReadExecute {
+            self.code_generation += 1;
+        }
+    }
+}
+
+/// The map as it is while this value lives.
+#[derive(Debug)]
+pub struct MapView<'map> {
+    mappings: RwLockReadGuard<'map, Mappings>,
+    last_hit: Cell<usize>,
+}
+
+impl MapView<'_> {
+    /// Changes whenever executable memory was mapped or unmapped.
+    #[must_use]
+    pub fn code_generation(&self) -> u64 {
+        self.mappings.code_generation
+    }
+
+    /// Checks an access and gives the bytes it covers.
+    ///
+    /// # Errors
+    /// A [`MemoryFault`] when no single mapping holds the whole access or it forbids it.
+    #[inline(always)]
+    pub fn window(&self, va: GpuVa, length: u64, access: Access) -> Result<Window<'_>, MemoryFault> {
+        if let Some(mapping) = self.mappings.sorted.get(self.last_hit.get())
+            && let Some(offset) = mapping.offset_of(va, length)
+            && mapping.allows(access)
+        {
+            return Ok(Window::new(mapping, offset, length, access));
+        }
+        self.search(va, length, access)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn search(&self, va: GpuVa, length: u64, access: Access) -> Result<Window<'_>, MemoryFault> {
+        let fault = |reason| MemoryFault { va, length, access, reason };
+        let after = self.mappings.sorted.partition_point(|mapping| mapping.va <= va);
+        let index = after.checked_sub(1).ok_or_else(|| fault(FaultReason::Unmapped))?;
+        let mapping = &self.mappings.sorted[index];
+        let offset = mapping.offset_of(va, length).ok_or_else(|| fault(FaultReason::Unmapped))?;
+        if !mapping.allows(access) {
+            return Err(fault(FaultReason::Protection));
+        }
+        self.last_hit.set(index);
+        Ok(Window::new(mapping, offset, length, access))
+    }
+
+    /// Bytes from `va` to the end of its mapping, for readers that go forward (instruction fetch).
+    #[must_use]
+    pub fn bytes_ahead(&self, va: GpuVa) -> u64 {
+        let after = self.mappings.sorted.partition_point(|mapping| mapping.va <= va);
+        after.checked_sub(1).map_or(0, |index| {
+            let mapping = &self.mappings.sorted[index];
+            mapping.length.saturating_sub(va - mapping.va)
+        })
+    }
+}
+
+macro_rules! word_access {
+    ($load:ident, $store:ident, $word:ty, $atomic:ty) => {
+        /// Loads one little-endian word; relaxed and single-copy atomic when it is naturally aligned.
+        ///
+        /// # Errors
+        /// A memory fault.
+        #[inline(always)]
+        pub fn $load(&self, va: GpuVa) -> Result<$word, MemoryFault> {
+            let window = self.window(va, size_of::<$word>() as u64, Access::Read)?;
+            if window.host.cast::<$word>().is_aligned() {
+                // SAFETY: the window covers the word (mapping invariant), it is aligned, and atomics tolerate concurrent access.
+                Ok(unsafe { <$atomic>::from_ptr(window.host.cast()) }.load(Ordering::Relaxed))
+            } else {
+                let mut bytes = [0; size_of::<$word>()];
+                window.copy_to(&mut bytes);
+                Ok(<$word>::from_le_bytes(bytes))
+            }
+        }
+
+        /// Stores one little-endian word; relaxed and single-copy atomic when it is naturally aligned.
+        ///
+        /// # Errors
+        /// A memory fault.
+        #[inline(always)]
+        pub fn $store(&self, va: GpuVa, value: $word) -> Result<(), MemoryFault> {
+            let window = self.window(va, size_of::<$word>() as u64, Access::Write)?;
+            if window.host.cast::<$word>().is_aligned() {
+                // SAFETY: as in the load; the window was checked for writing.
+                unsafe { <$atomic>::from_ptr(window.host.cast()) }.store(value, Ordering::Relaxed);
+            } else {
+                window.copy_from(&value.to_le_bytes());
+            }
+            Ok(())
+        }
+    };
+}
+
+impl MapView<'_> {
+    word_access!(load_u8, store_u8, u8, AtomicU8);
+    word_access!(load_u16, store_u16, u16, AtomicU16);
+    word_access!(load_u32, store_u32, u32, AtomicU32);
+    word_access!(load_u64, store_u64, u64, AtomicU64);
+
+    /// The atomic word at `va` and where it lives, for read-modify-write and ordered stores.
+    ///
+    /// # Errors
+    /// A memory fault, also when the word is not naturally aligned.
+    #[inline(always)]
+    pub fn atomic_u32(&self, va: GpuVa) -> Result<(&AtomicU32, Home), MemoryFault> {
+        let window = self.aligned_window(va, 4, Access::Atomic)?;
+        // SAFETY: the window covers the aligned word, and outlives the reference because both borrow the view.
+        Ok((unsafe { AtomicU32::from_ptr(window.host.cast()) }, window.home))
+    }
+
+    /// The 64-bit form of [`Self::atomic_u32`].
+    ///
+    /// # Errors
+    /// A memory fault, also when the word is not naturally aligned.
+    #[inline(always)]
+    pub fn atomic_u64(&self, va: GpuVa) -> Result<(&AtomicU64, Home), MemoryFault> {
+        let window = self.aligned_window(va, 8, Access::Atomic)?;
+        // SAFETY: as in atomic_u32.
+        Ok((unsafe { AtomicU64::from_ptr(window.host.cast()) }, window.home))
+    }
+
+    /// Loads an aligned word with acquire order: what a packet processor polls with.
+    ///
+    /// # Errors
+    /// A memory fault, also when the word is not naturally aligned.
+    #[inline(always)]
+    pub fn load_acquire_u32(&self, va: GpuVa) -> Result<u32, MemoryFault> {
+        let window = self.aligned_window(va, 4, Access::Read)?;
+        // SAFETY: as in atomic_u32; only read.
+        Ok(unsafe { AtomicU32::from_ptr(window.host.cast()) }.load(Ordering::Acquire))
+    }
+
+    /// The 64-bit form of [`Self::load_acquire_u32`].
+    ///
+    /// # Errors
+    /// A memory fault, also when the word is not naturally aligned.
+    #[inline(always)]
+    pub fn load_acquire_u64(&self, va: GpuVa) -> Result<u64, MemoryFault> {
+        let window = self.aligned_window(va, 8, Access::Read)?;
+        // SAFETY: as in atomic_u32; only read.
+        Ok(unsafe { AtomicU64::from_ptr(window.host.cast()) }.load(Ordering::Acquire))
+    }
+
+    #[inline(always)]
+    fn aligned_window(&self, va: GpuVa, width: u64, access: Access) -> Result<Window<'_>, MemoryFault> {
+        let window = self.window(va, width, access)?;
+        let host_aligned = (window.host as usize as u64).is_multiple_of(width);
+        if va.is_aligned_to(width) && host_aligned {
+            Ok(window)
+        } else {
+            Err(MemoryFault { va, length: width, access, reason: FaultReason::Misaligned })
+        }
+    }
+}
+
+/// Bytes that a [`MapView`] has checked: in one mapping, and allowed for the access they were asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Window<'view> {
+    host: *mut u8,
+    length: u64,
+    home: Home,
+    access: Access,
+    view: std::marker::PhantomData<&'view ()>,
+}
+
+impl<'view> Window<'view> {
+    #[inline(always)]
+    fn new(mapping: &'view Mapping, offset: u64, length: u64, access: Access) -> Self {
+        Self {
+            // The sum stays inside the mapping: `offset_of` checked offset + length against its length.
+            host: mapping.host.as_ptr().wrapping_add(offset as usize),
+            length,
+            home: mapping.home,
+            access,
+            view: std::marker::PhantomData,
+        }
+    }
+
+    /// Which side of the link the bytes lie on.
+    #[must_use]
+    pub const fn home(&self) -> Home {
+        self.home
+    }
+
+    /// Copies plain values out: `Element` must have no invalid bit patterns, which [`Plain`] promises.
+    ///
+    /// # Panics
+    /// When the row is longer than the window: an error of the caller, checked because memory safety hangs on it.
+    #[inline(always)]
+    pub fn copy_to<Element: Plain>(&self, row: &mut [Element]) {
+        assert!(size_of_val(row) as u64 <= self.length, "row of {} bytes from a window of {}", size_of_val(row), self.length);
+        // SAFETY: the window covers the source (mapping invariant) and the row is our own memory, so they cannot overlap; Plain
+        // accepts any bytes. A racing host write can tear the row, as on hardware; nothing here depends on its value.
+        unsafe { std::ptr::copy_nonoverlapping(self.host, row.as_mut_ptr().cast::<u8>(), size_of_val(row)) }
+    }
+
+    /// Copies plain values in.
+    ///
+    /// # Panics
+    /// As [`Self::copy_to`], and when the window was not asked for with [`Access::Write`].
+    #[inline(always)]
+    pub fn copy_from<Element: Plain>(&self, row: &[Element]) {
+        assert!(self.access == Access::Write, "a store through a window that was checked for {}", self.access);
+        assert!(size_of_val(row) as u64 <= self.length, "row of {} bytes into a window of {}", size_of_val(row), self.length);
+        // SAFETY: as copy_to, the other way round; the mapping allows writing.
+        unsafe { std::ptr::copy_nonoverlapping(row.as_ptr().cast::<u8>(), self.host, size_of_val(row)) }
+    }
+}
+
+/// Integers of which every bit pattern is a value.
+///
+/// # Safety
+/// Implemented only for primitive integers.
+pub unsafe trait Plain: Copy {}
+
+// SAFETY: a primitive integer.
+unsafe impl Plain for u8 {}
+// SAFETY: a primitive integer.
+unsafe impl Plain for u32 {}
+// SAFETY: a primitive integer.
+unsafe impl Plain for u64 {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BASE: GpuVa = GpuVa(0x10_0000);
+
+    fn mapped(map: &MemoryMap, va: GpuVa, bytes: &mut [u64], protection: Protection) -> Result<(), MapError> {
+        let host = HostPtr::new(NonNull::from(&mut bytes[0]).cast());
+        let mapping = Mapping { va, length: size_of_val(bytes) as u64, host, home: Home::Host, protection };
+        // SAFETY: the slice outlives the map in every test below.
+        unsafe { map.map(mapping) }
+    }
+
+    #[test]
+    fn an_access_must_lie_inside_one_mapping() {
+        let (mut low, mut high) = ([1u64; 2], [2u64; 2]);
+        let map = MemoryMap::new();
+        mapped(&map, BASE, &mut low, Protection::ReadWrite).unwrap();
+        mapped(&map, BASE + 16, &mut high, Protection::ReadWrite).unwrap();
+        let view = map.view();
+        assert_eq!(view.load_u64(BASE + 8), Ok(1));
+        assert_eq!(view.load_u64(BASE + 16), Ok(2));
+        assert_eq!(view.load_u64(BASE + 12).unwrap_err().reason, FaultReason::Unmapped);
+        assert_eq!(view.load_u8(BASE + 32).unwrap_err().reason, FaultReason::Unmapped);
+        assert_eq!(view.load_u8(GpuVa(BASE.0 - 1)).unwrap_err().reason, FaultReason::Unmapped);
+        assert_eq!(view.load_u64(GpuVa(u64::MAX - 3)).unwrap_err().reason, FaultReason::Unmapped);
+    }
+
+    #[test]
+    fn protection_is_checked_for_each_kind_of_access() {
+        let (mut constant, mut code) = ([7u64; 1], [8u64; 1]);
+        let map = MemoryMap::new();
+        mapped(&map, BASE, &mut constant, Protection::ReadOnly).unwrap();
+        mapped(&map, BASE + 64, &mut code, Protection::ReadExecute).unwrap();
+        let view = map.view();
+        assert_eq!(view.store_u32(BASE, 1).unwrap_err().reason, FaultReason::Protection);
+        assert_eq!(view.atomic_u32(BASE).unwrap_err().reason, FaultReason::Protection);
+        assert_eq!(view.window(BASE, 4, Access::Execute).unwrap_err().reason, FaultReason::Protection);
+        assert!(view.window(BASE + 64, 4, Access::Execute).is_ok());
+    }
+
+    #[test]
+    fn atomics_must_be_naturally_aligned_and_plain_words_need_not() {
+        let mut bytes = [0u64; 2];
+        let map = MemoryMap::new();
+        mapped(&map, BASE, &mut bytes, Protection::ReadWrite).unwrap();
+        let view = map.view();
+        view.store_u32(BASE + 3, 0x0403_0201).unwrap();
+        assert_eq!(view.load_u64(BASE), Ok(0x0004_0302_0100_0000));
+        assert_eq!(view.atomic_u64(BASE + 4).unwrap_err().reason, FaultReason::Misaligned);
+    }
+
+    #[test]
+    fn mappings_never_overlap_and_never_wrap() {
+        let (mut first, mut second) = ([0u64; 4], [0u64; 4]);
+        let map = MemoryMap::new();
+        mapped(&map, BASE, &mut first, Protection::ReadWrite).unwrap();
+        for start in [BASE, BASE + 31, GpuVa(BASE.0 - 31)] {
+            let length = 32;
+            assert_eq!(
+                mapped(&map, start, &mut second, Protection::ReadWrite),
+                Err(MapError::Overlap { va: start, length, other: BASE })
+            );
+        }
+        mapped(&map, BASE + 32, &mut second, Protection::ReadWrite).unwrap();
+        assert!(matches!(mapped(&map, GpuVa(u64::MAX - 3), &mut [0; 1], Protection::ReadWrite), Err(MapError::BadRange { .. })));
+    }
+
+    #[test]
+    fn code_generation_moves_only_with_executable_mappings() {
+        let (mut data, mut code) = ([0u64; 1], [0u64; 1]);
+        let map = MemoryMap::new();
+        mapped(&map, BASE, &mut data, Protection::ReadWrite).unwrap();
+        assert_eq!(map.view().code_generation(), 0);
+        mapped(&map, BASE + 64, &mut code, Protection::ReadExecute).unwrap();
+        map.unmap(BASE + 64).unwrap();
+        assert_eq!(map.view().code_generation(), 2);
+        assert_eq!(map.unmap(BASE + 64).unwrap_err(), MapError::NotMapped { va: BASE + 64 });
+    }
+}
