@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::address::GpuVa;
-use super::memory::{Access, Home, MapView, MemoryFault};
+use super::memory::{Home, MapView, MemoryFault};
 
 /// A read-modify-write operation of the shader core or the packet processor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -82,7 +82,7 @@ impl<'a> Bus<'a> {
     /// A memory fault.
     #[inline]
     pub fn rmw_u32(&self, va: GpuVa, op: RmwOp, operand: u32, compare: u32) -> Result<u32, MemoryFault> {
-        let (word, home) = self.memory.atomic_u32(va, Access::Atomic)?;
+        let (word, home) = self.memory.atomic_u32(va)?;
         if home == Home::Host && self.fabric.admit(op, OperandWidth::Bits32) == Admission::Dropped {
             return Ok(u32::MAX);
         }
@@ -95,7 +95,7 @@ impl<'a> Bus<'a> {
     /// A memory fault.
     #[inline]
     pub fn rmw_u64(&self, va: GpuVa, op: RmwOp, operand: u64, compare: u64) -> Result<u64, MemoryFault> {
-        let (word, home) = self.memory.atomic_u64(va, Access::Atomic)?;
+        let (word, home) = self.memory.atomic_u64(va)?;
         if home == Home::Host && self.fabric.admit(op, OperandWidth::Bits64) == Admission::Dropped {
             return Ok(!0);
         }

@@ -2,4 +2,10 @@
 
 pub mod address;
 pub mod bus;
+pub mod compute;
+pub mod fabric;
+pub mod founding;
+pub mod gpu;
+pub mod isa;
 pub mod memory;
+pub mod processor;

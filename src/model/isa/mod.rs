@@ -1,0 +1,1 @@
+//! Instruction set: decoding and execution of one wavefront.

@@ -1,0 +1,1 @@
+//! The AQL packet processor.
