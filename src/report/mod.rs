@@ -1,1 +1,15 @@
-//! Room report.
+//! What a run found, as data, and its renderings.
+//!
+//! `verify` fills a [`Report`]; the renderers print it. Nothing here decides: a renderer shows what the report says, and the
+//! JSON form (`results/verify.schema.json`) is the same values under the same names.
+
+mod evidence;
+mod outcome;
+mod run;
+
+pub use evidence::{Evidence, FabricCounters, OutputEvidence, QueueEvidence, SignalEvidence};
+pub use outcome::{Outcome, Standing};
+pub use run::{
+    AtomicsMode, BedKind, BedReport, CaseReport, DeviceReport, Diagnosis, ExitCode, Prediction, Report, RequesterReadback,
+    RunReport, Tool, Verdict,
+};

@@ -1,0 +1,250 @@
+//! One invocation: the bed, the devices, a run of the cases per state of AtomicOps, and the verdict.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::evidence::{Evidence, FabricCounters};
+use super::outcome::{Outcome, Standing};
+
+/// Everything `aqlprobe verify` found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Version of this layout; grows with every incompatible change. See [`Report::SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// Who wrote it.
+    pub tool: Tool,
+    /// What was tested on.
+    pub bed: BedReport,
+    /// Seconds since the epoch, UTC.
+    pub started_at: u64,
+    /// How long the whole invocation took.
+    pub duration_ms: u64,
+    /// One entry per device tested.
+    pub devices: Vec<DeviceReport>,
+    /// The last word.
+    pub verdict: Verdict,
+}
+
+impl Report {
+    /// The layout that this version of the tool writes.
+    pub const SCHEMA_VERSION: u32 = 1;
+}
+
+/// Name and version of the program.
+#[derive(Clone, Debug, Serialize)]
+pub struct Tool {
+    /// `aqlprobe`.
+    pub name: &'static str,
+    /// Its package version.
+    pub version: &'static str,
+}
+
+impl Tool {
+    /// This build.
+    pub const THIS: Self = Self { name: "aqlprobe", version: env!("CARGO_PKG_VERSION") };
+}
+
+/// Which test bed answered (docs/architecture.md, "Test beds").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BedKind {
+    /// The system's runtime and a real GPU.
+    Hardware,
+    /// Our own runtime and the software GPU, because the user asked for it.
+    Embedded,
+    /// The same, because no GPU could be used: a self-test of the harness, never a pass.
+    EmbeddedSelfTest,
+}
+
+/// The bed, in every report.
+#[derive(Clone, Debug, Serialize)]
+pub struct BedReport {
+    /// Which.
+    pub kind: BedKind,
+    /// The runtime library's path, or `embedded`.
+    pub runtime: String,
+    /// Why no GPU was tested, for [`BedKind::EmbeddedSelfTest`]; the dump replayed, if one was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The file whose config bytes the device took, with `--replay`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replay: Option<String>,
+}
+
+impl BedReport {
+    /// Whether a real GPU answered.
+    #[must_use]
+    pub fn tested_hardware(&self) -> bool {
+        self.kind == BedKind::Hardware
+    }
+}
+
+/// The state of AtomicOp Requester Enable that a run was made in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AtomicsMode {
+    /// Untouched.
+    AsFound,
+    /// Cleared before, restored after.
+    Off,
+    /// Set before, restored after.
+    On,
+}
+
+impl fmt::Display for AtomicsMode {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::AsFound => "as found",
+            Self::Off => "off",
+            Self::On => "on",
+        })
+    }
+}
+
+/// What the device's config space said after the bit was written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum RequesterReadback {
+    /// The bit holds the value that the run wants, by a read after the write (or without one, when as found).
+    Holds {
+        /// Whether AtomicOps were enabled during the run.
+        enabled: bool,
+    },
+    /// The write did not stick: somebody above forbids it, which is a finding.
+    DidNotStick {
+        /// What reads back.
+        enabled: bool,
+    },
+    /// Config space cannot be read or written here.
+    Unknown {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// One GPU.
+#[derive(Clone, Debug, Serialize)]
+pub struct DeviceReport {
+    /// Its position among the runtime's GPU agents.
+    pub index: usize,
+    /// PCI address, `0000:0b:00.0`; absent when the runtime does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bdf: Option<String>,
+    /// Marketing or PCI name.
+    pub name: String,
+    /// Target, `gfx803`.
+    pub gfx: String,
+    /// What was predicted for AtomicOps off, before anything ran.
+    pub prediction: Prediction,
+    /// One entry per state of AtomicOps.
+    pub runs: Vec<RunReport>,
+    /// What this device's runs come to.
+    pub diagnosis: Diagnosis,
+}
+
+/// The expectation for the run without AtomicOps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Prediction {
+    /// `completion-lost`, `completes` or `unknown`.
+    pub without_atomics: String,
+    /// From what: generation, firmware, path.
+    pub reason: String,
+}
+
+/// All cases in one state of AtomicOps.
+#[derive(Clone, Debug, Serialize)]
+pub struct RunReport {
+    /// The state asked for.
+    pub atomics: AtomicsMode,
+    /// The state there was.
+    pub requester: RequesterReadback,
+    /// The cases, in order.
+    pub cases: Vec<CaseReport>,
+    /// What the path did over the whole run, on beds that count it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fabric: Option<FabricCounters>,
+}
+
+/// One case.
+#[derive(Clone, Debug, Serialize)]
+pub struct CaseReport {
+    /// Its name, as `--case` matches it.
+    pub name: String,
+    /// What happened.
+    pub outcome: Outcome,
+    /// How that stands.
+    pub standing: Standing,
+    /// What was expected, in words, when it is not `completed`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected: Option<String>,
+    /// Wall time of the case.
+    pub duration_ms: u64,
+    /// What was seen.
+    pub evidence: Evidence,
+    /// The most likely cause, in a sentence; absent when nothing is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+}
+
+/// Verdict on one device or one invocation: a sentence, the cause and the exact fix.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Diagnosis {
+    /// One sentence.
+    pub summary: String,
+    /// Why, when something is wrong or was shown to matter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+    /// What to do: a command or a setting.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fix: Option<String>,
+    /// What this device alone would exit with.
+    pub exit_code: ExitCode,
+}
+
+/// The last word.
+#[derive(Clone, Debug, Serialize)]
+pub struct Verdict {
+    /// `PASS`, `FAIL`, `HANG` or `NO GPU TESTED`.
+    pub word: &'static str,
+    /// One sentence.
+    pub sentence: String,
+    /// The process's exit code.
+    pub exit_code: ExitCode,
+}
+
+/// Exit codes are an interface (docs/architecture.md, "Exit codes").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(into = "u8")]
+pub enum ExitCode {
+    /// Every check passed.
+    Pass,
+    /// A check failed.
+    CheckFailed,
+    /// The command line or an input was wrong, or nothing was selected.
+    Usage,
+    /// A signal never fired.
+    Hang,
+    /// No hardware was tested.
+    NoHardware,
+}
+
+impl ExitCode {
+    /// The process exit status.
+    #[must_use]
+    pub const fn status(self) -> u8 {
+        match self {
+            Self::Pass => 0,
+            Self::CheckFailed => 1,
+            Self::Usage => 2,
+            Self::Hang => 3,
+            Self::NoHardware => 4,
+        }
+    }
+}
+
+impl From<ExitCode> for u8 {
+    fn from(code: ExitCode) -> Self {
+        code.status()
+    }
+}
