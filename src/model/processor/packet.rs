@@ -115,12 +115,7 @@ impl RawPacket {
             sys::HSA_SIGNAL_CONDITION_GTE => Comparison::GreaterOrEqual,
             condition => return refuse(format!("barrier-value packet with condition {condition}")),
         };
-        Ok(Packet::Barrier(Condition::Value {
-            signal: self.va_at(8),
-            comparison,
-            value: self.0[2] as i64,
-            mask: self.0[3] as i64,
-        }))
+        Ok(Packet::Barrier(Condition::Value { signal: self.va_at(8), comparison, value: self.0[2] as i64, mask: self.0[3] as i64 }))
     }
 
     fn kernel_dispatch(&self) -> Result<KernelDispatch, Refusal> {
@@ -162,8 +157,16 @@ mod tests {
     use super::*;
 
     /// The founding vector copy's dispatch: one dimension of 1024 * 1024 work-items in workgroups of 256.
-    const FOUNDING: [u64; 8] =
-        [0x0001_0100_0001_1502, 0x0010_0000_0000_0001, 0x0000_0001_0000_0001, 0, 0x7f00_0000_1000, 0x7f00_0000_2000, 0, 0x7f00_0000_3000];
+    const FOUNDING: [u64; 8] = [
+        0x0001_0100_0001_1502,
+        0x0010_0000_0000_0001,
+        0x0000_0001_0000_0001,
+        0,
+        0x7f00_0000_1000,
+        0x7f00_0000_2000,
+        0,
+        0x7f00_0000_3000,
+    ];
 
     fn refusal(words: [u64; 8]) -> QueueError {
         RawPacket(words).decode().unwrap_err().error
@@ -222,12 +225,8 @@ mod tests {
     #[test]
     fn the_barrier_value_packet_carries_signal_value_mask_and_condition() {
         let packet = RawPacket([0x0002_0000, 0x1000, (-5i64) as u64, 0xff, 3, 0, 0, 0]);
-        let expected = Condition::Value {
-            signal: Some(GpuVa(0x1000)),
-            comparison: Comparison::GreaterOrEqual,
-            value: -5,
-            mask: 0xff,
-        };
+        let expected =
+            Condition::Value { signal: Some(GpuVa(0x1000)), comparison: Comparison::GreaterOrEqual, value: -5, mask: 0xff };
         assert_eq!(packet.decode(), Ok(Packet::Barrier(expected)));
         assert_eq!(refusal([0x0002_0000, 0x1000, 0, 0, 4, 0, 0, 0]), QueueError::InvalidVendorPacket);
         assert_eq!(refusal([0x0001_0000, 0, 0, 0, 0, 0, 0, 0]), QueueError::InvalidVendorPacket);
