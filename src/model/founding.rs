@@ -164,3 +164,84 @@ fn check(dumped: &DumpedFunction) -> Result<(), FoundingError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::bus::{Admission, Fabric, OperandWidth, RmwOp};
+    use crate::model::fabric::PciPath;
+    use crate::pci::sysfs::SysfsRoot;
+
+    fn fiji() -> ConfigSpace {
+        ConfigSpace::from_bytes(FIJI_CONFIG.to_vec())
+    }
+
+    fn dumped(bdf: &str, change: impl FnOnce(&mut Vec<u8>)) -> GpuImage {
+        let mut bytes = FIJI_CONFIG.to_vec();
+        change(&mut bytes);
+        let config = ConfigSpace::from_bytes(bytes);
+        GpuImage::Replay(DumpedFunction { bdf: bdf.parse().unwrap(), description: String::new(), config, repairs: Vec::new() })
+    }
+
+    #[test]
+    fn the_founding_function_is_a_legacy_endpoint_whose_requester_enable_is_clear() {
+        let config = fiji();
+        assert_eq!((config.u16(reg::VENDOR_ID), config.u16(reg::DEVICE_ID)), (Some(0x1002), Some(0x7300)));
+        let capability = config.pcie_capability().unwrap().unwrap();
+        assert_eq!(
+            (capability.offset, capability.version, capability.port_type),
+            (ConfigOffset(0x58), 2, PortType::LegacyEndpoint)
+        );
+        assert_eq!(config.u32(capability.offset + reg::DEVCAP2), Some(0x0070_0000));
+        assert_eq!(capability.devctl2(), Some(ConfigOffset(0x80)));
+        assert_eq!(config.u16(ConfigOffset(0x80)), Some(0));
+    }
+
+    #[test]
+    fn only_a_gpu_endpoint_behind_a_bus_can_be_replayed() {
+        let folder = tempfile::tempdir().unwrap();
+        let refused = |image| write_tree(folder.path(), image).unwrap_err();
+        assert!(matches!(refused(dumped("00:02.0", |_| {})), FoundingError::OnRootBus(_)));
+        assert!(matches!(refused(dumped("0b:00.0", |bytes| bytes[0] = 0x86)), FoundingError::NotAnAmdGpu { .. }));
+        assert!(matches!(refused(dumped("0b:00.0", |bytes| bytes[0x0b] = 0x04)), FoundingError::NotAnAmdGpu { .. }));
+        assert!(matches!(refused(dumped("0b:00.0", Vec::clear)), FoundingError::NotAnAmdGpu { vendor: None, .. }));
+        assert!(matches!(refused(dumped("0b:00.0", |bytes| bytes.truncate(64))), FoundingError::Capability { .. }));
+        assert!(matches!(refused(dumped("0b:00.0", |bytes| bytes.truncate(0x80))), FoundingError::TooShort { known: 0x80, .. }));
+        assert!(matches!(refused(dumped("0b:00.0", |bytes| bytes[0x5a] = 0x11)), FoundingError::VersionOne(_)));
+        assert!(matches!(refused(dumped("0b:00.0", |bytes| bytes[0x06] = 0)), FoundingError::NoCapability(_)));
+        let switch = refused(dumped("0b:00.0", |bytes| bytes[0x5a] = 0x52));
+        assert!(matches!(switch, FoundingError::NotAnEndpoint { port_type: PortType::SwitchUpstream, .. }));
+    }
+
+    #[test]
+    fn the_founding_tree_drops_atomic_ops_until_setpci_enables_the_requester() {
+        let folder = tempfile::tempdir().unwrap();
+        write_tree(folder.path(), GpuImage::Founding).unwrap();
+        let root = SysfsRoot::new(folder.path());
+        assert_eq!(std::fs::read(root.config_file(&ENDPOINT)).unwrap(), FIJI_CONFIG);
+        let path = PciPath::open(&root, &ENDPOINT).unwrap();
+        assert_eq!(path.admit(RmwOp::Add, OperandWidth::Bits64), Admission::Dropped);
+        let mut enabled = FIJI_CONFIG;
+        enabled[0x80] = 0x40;
+        std::fs::write(root.config_file(&ENDPOINT), enabled).unwrap();
+        let path = PciPath::open(&root, &ENDPOINT).unwrap();
+        for width in [OperandWidth::Bits32, OperandWidth::Bits64] {
+            assert_eq!(path.admit(RmwOp::Add, width), Admission::Performed);
+        }
+        assert!(root.device_dir(&ENDPOINT).join(crate::model::fabric::COUNTERS_FILE).is_file());
+    }
+
+    #[test]
+    fn a_replayed_function_keeps_its_address_and_its_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let image = dumped("0002:43:00.0", |bytes| bytes[0x80] = 0x40);
+        let endpoint = image.endpoint();
+        write_tree(folder.path(), image).unwrap();
+        let root = SysfsRoot::new(folder.path());
+        let hierarchy = root.hierarchy(&endpoint).unwrap();
+        let hops: Vec<String> = hierarchy.hops.iter().map(|hop| hop.bdf.to_string()).collect();
+        assert_eq!(hops, ["0002:00:03.0", "0002:43:00.0"]);
+        let path = PciPath::open(&root, &endpoint).unwrap();
+        assert_eq!(path.admit(RmwOp::Swap, OperandWidth::Bits32), Admission::Performed);
+    }
+}
