@@ -5,7 +5,7 @@
 //! master, every switch port on the way must route AtomicOps, no upstream port may block them at its egress, and the root
 //! port must complete the operand's width. Plain reads and writes need none of that.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::bus::{Admission, Fabric, OperandWidth, RmwOp};
 use super::live_config::{LiveConfig, LiveCounters, LiveFileError};
@@ -105,12 +105,12 @@ struct Function {
 }
 
 impl Function {
-    fn open(path: PathBuf) -> Result<Self, PathError> {
-        let bytes = std::fs::read(&path).map_err(|source| PathError::Config { path: path.clone(), source })?;
+    fn open(path: &Path) -> Result<Self, PathError> {
+        let bytes = std::fs::read(path).map_err(|source| PathError::Config { path: path.to_owned(), source })?;
         let capability = ConfigSpace::from_bytes(bytes)
             .pcie_capability()
-            .map_err(|source| PathError::Capability { path: path.clone(), source })?;
-        Ok(Self { config: LiveConfig::open(&path)?, capability })
+            .map_err(|source| PathError::Capability { path: path.to_owned(), source })?;
+        Ok(Self { config: LiveConfig::open(path)?, capability })
     }
 
     fn port_type(&self) -> Option<PortType> {
@@ -157,11 +157,11 @@ impl PciPath {
         let hierarchy = root.hierarchy(endpoint)?;
         let above: Vec<PathBuf> =
             hierarchy.hops.iter().rev().filter(|hop| hop.bdf != *endpoint).map(|hop| root.config_file(&hop.bdf)).collect();
-        Self::from_files(root.config_file(endpoint), above, root.device_dir(endpoint).join(COUNTERS_FILE))
+        Self::from_files(&root.config_file(endpoint), &above, &root.device_dir(endpoint).join(COUNTERS_FILE))
     }
 
     /// `above`: the endpoint's neighbour first.
-    pub(super) fn from_files(endpoint: PathBuf, above: Vec<PathBuf>, counters: PathBuf) -> Result<Self, PathError> {
+    pub(super) fn from_files(endpoint: &Path, above: &[PathBuf], counters: &Path) -> Result<Self, PathError> {
         let endpoint = Function::open(endpoint)?;
         let mut bridges = Vec::new();
         let mut root_port = None;
@@ -173,7 +173,7 @@ impl PciPath {
             }
             bridges.push(function);
         }
-        Ok(Self { endpoint, bridges, root_port, counters: LiveCounters::create(&counters)? })
+        Ok(Self { endpoint, bridges, root_port, counters: LiveCounters::create(counters)? })
     }
 
     /// Whether the device may send any request at all, and so fetch packets (PCIe 7.5.1.1.3).

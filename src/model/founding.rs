@@ -221,6 +221,7 @@ mod tests {
         assert_eq!(std::fs::read(root.config_file(&ENDPOINT)).unwrap(), FIJI_CONFIG);
         let path = PciPath::open(&root, &ENDPOINT).unwrap();
         assert_eq!(path.admit(RmwOp::Add, OperandWidth::Bits64), Admission::Dropped);
+        drop(path);
         let mut enabled = FIJI_CONFIG;
         enabled[0x80] = 0x40;
         std::fs::write(root.config_file(&ENDPOINT), enabled).unwrap();

@@ -38,7 +38,7 @@ impl TestPath {
     }
 
     pub(super) fn open(&self) -> PciPath {
-        PciPath::from_files(self.folder.path().join("config"), self.above.clone(), self.folder.path().join(COUNTERS_FILE)).unwrap()
+        PciPath::from_files(&self.folder.path().join("config"), &self.above, &self.folder.path().join(COUNTERS_FILE)).unwrap()
     }
 
     pub(super) fn counters_file(&self) -> Vec<u8> {
