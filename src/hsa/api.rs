@@ -101,6 +101,18 @@ macro_rules! function_table {
             #[cfg(test)]
             const NAMES: &'static [&'static str] = &[$(stringify!($name),)* $(stringify!($extra),)*];
 
+            /// A table whose every required function ends the test that calls it, and which lacks the optional ones.
+            #[cfg(test)]
+            pub(super) const UNEXPECTED: Self = Self {
+                $($name: {
+                    unsafe extern "C" fn unexpected($(_: $argument),*) $(-> $result)? {
+                        unreachable!(concat!("the test did not expect ", stringify!($name)))
+                    }
+                    unexpected
+                },)*
+                $($extra: None,)*
+            };
+
             /// Resolves every name in `library`, or names the first that is missing.
             ///
             /// # Safety

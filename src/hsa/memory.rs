@@ -19,7 +19,7 @@ const ALIGNMENT: usize = 64;
 
 /// An allocation of a pool.
 ///
-/// Invariant: `bytes` bytes at `base` are mapped for the devices until drop; `bytes` is a multiple of 8 and `base` of 64.
+/// Invariant once `new` has returned it: `bytes` bytes at `base` are mapped until drop; `bytes` is a multiple of 8 and `base` of 64.
 #[derive(Debug)]
 struct Allocation {
     runtime: Runtime,
@@ -36,17 +36,19 @@ impl Allocation {
     fn new(pool: &Pool, bytes: usize, reachable_by: &[&Agent]) -> Result<Self, HsaError> {
         let runtime = pool.runtime().clone();
         let functions = *runtime.functions();
-        let bytes = bytes.max(1).next_multiple_of(8);
+        // A size that overflows is the runtime's to refuse.
+        let bytes = bytes.max(1).checked_next_multiple_of(8).unwrap_or(usize::MAX - 7);
         let mut base: *mut c_void = std::ptr::null_mut();
         // SAFETY: the pool is this runtime's; `base` receives the address. A runtime that rejects the size says so.
         check("hsa_amd_memory_pool_allocate", unsafe {
             (functions.hsa_amd_memory_pool_allocate)(pool.handle(), bytes, 0, &raw mut base)
         })?;
-        let base =
-            NonNull::new(base.cast::<u8>()).filter(|base| base.as_ptr().addr().is_multiple_of(ALIGNMENT)).ok_or_else(|| {
-                HsaError::Defective { call: "hsa_amd_memory_pool_allocate", problem: format!("the memory is at {base:p}") }
-            })?;
+        let defective = |problem: String| HsaError::Defective { call: "hsa_amd_memory_pool_allocate", problem };
+        let base = NonNull::new(base.cast::<u8>()).ok_or_else(|| defective("the address is NULL".to_owned()))?;
         let allocation = Self { runtime, base, bytes };
+        if !base.as_ptr().addr().is_multiple_of(ALIGNMENT) {
+            return Err(defective(format!("the address {base:p} is no multiple of {ALIGNMENT}")));
+        }
         let agents: Vec<hsa_agent_t> = reachable_by.iter().map(|agent| agent.handle()).collect();
         if !agents.is_empty() {
             // SAFETY: the agents are the runtime's, the list has the length given, flags are unused (NULL), and the address is

@@ -16,6 +16,8 @@ mod choice;
 pub mod embedded;
 mod error;
 mod executable;
+#[cfg(test)]
+mod fake;
 mod kfd_access;
 mod library;
 mod memory;
@@ -26,6 +28,8 @@ mod runtime;
 mod signal;
 mod status;
 pub mod sys;
+#[cfg(test)]
+mod tests;
 mod wait;
 
 pub use agent::{Agent, AgentKind, PciAddress};

@@ -53,11 +53,12 @@ impl QueueErrors {
     }
 }
 
-/// Indices and doorbell of a queue, through the runtime's functions.
+/// Indices and doorbell of a queue, through the runtime's functions. Owns the queue: dropping it destroys the queue.
 pub struct QueuePointer {
     runtime: Runtime,
     queue: NonNull<hsa_queue_t>,
     doorbell: hsa_signal_t,
+    errors: Arc<QueueErrors>,
 }
 
 // SAFETY: the runtime's queue functions may be called from any thread (HSA 1.2 §2.8); the pointer is used for nothing else.
@@ -67,7 +68,7 @@ unsafe impl Sync for QueuePointer {}
 
 impl QueuePort for QueuePointer {
     fn load_read_index(&self) -> u64 {
-        // SAFETY: the queue lives until `Queue` is dropped, which owns this value.
+        // SAFETY: the queue lives as long as self.
         unsafe { (self.runtime.functions().hsa_queue_load_read_index_scacquire)(self.queue.as_ptr()) }
     }
 
@@ -87,6 +88,18 @@ impl QueuePort for QueuePointer {
     }
 }
 
+impl Drop for QueuePointer {
+    fn drop(&mut self) {
+        // SAFETY: created by this runtime and destroyed once; reservations borrow the ring that owns this, so none is left.
+        let status = unsafe { (self.runtime.functions().hsa_queue_destroy)(self.queue.as_ptr()) };
+        if Status::from(status) == Status::Success {
+            // SAFETY: the queue is gone and its callback with it: the count that `create` handed out is given back. A queue that
+            // would not go keeps it for ever, as its callback may still come.
+            unsafe { Arc::decrement_strong_count(Arc::as_ptr(&self.errors)) };
+        }
+    }
+}
+
 impl fmt::Debug for QueuePointer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_tuple("QueuePointer").field(&self.queue).finish()
@@ -94,6 +107,8 @@ impl fmt::Debug for QueuePointer {
 }
 
 /// A queue of an agent, destroyed on drop.
+///
+/// Destroying waits for the runtime, which may never return from it on a device that hangs; do it where a watchdog sees it.
 #[derive(Debug)]
 pub struct Queue {
     ring: Ring<QueuePointer>,
@@ -142,15 +157,15 @@ impl Queue {
         }
         let defective = |problem: String| HsaError::Defective { call: "hsa_queue_create", problem };
         let queue = NonNull::new(queue).ok_or_else(|| defective("the queue is NULL".to_owned()))?;
-        // SAFETY: a queue that was just created; its first fields do not change.
-        let fields = unsafe { queue.as_ref() };
-        let slots = NonNull::new(fields.base_address.cast::<Slot>())
+        // SAFETY: a queue that was just created; these fields do not change while it lives.
+        let hsa_queue_t { base_address, doorbell_signal, size, id, .. } = unsafe { *queue.as_ptr() };
+        let port = QueuePointer { runtime, queue, doorbell: doorbell_signal, errors: Arc::clone(&errors) };
+        let slots = NonNull::new(base_address.cast::<Slot>())
             .filter(|slots| slots.is_aligned())
-            // SAFETY: the ring holds `size` packets until the queue is destroyed, and only atomics of this process touch it.
-            .and_then(|slots| unsafe { SlotMemory::new(slots, fields.size) })
-            .ok_or_else(|| defective(format!("the ring is {} packets at {:p}", fields.size, fields.base_address)))?;
-        let id = fields.id;
-        let port = QueuePointer { runtime, queue, doorbell: fields.doorbell_signal };
+            // SAFETY: the ring holds `size` packets until the port is dropped, which the ring below owns beside its slots; only
+            // atomics of this process touch it.
+            .and_then(|slots| unsafe { SlotMemory::new(slots, size) })
+            .ok_or_else(|| defective(format!("its ring is {size} packets at {base_address:p}")))?;
         Ok(Self { ring: Ring::new(slots, port), errors, id })
     }
 
@@ -208,19 +223,6 @@ impl Queue {
 
     pub(super) fn pointer(&self) -> NonNull<hsa_queue_t> {
         self.ring.port().queue
-    }
-}
-
-impl Drop for Queue {
-    fn drop(&mut self) {
-        let port = self.ring.port();
-        // SAFETY: created by this runtime and destroyed once; reservations borrow the queue, so none is left.
-        let status = unsafe { (port.runtime.functions().hsa_queue_destroy)(port.queue.as_ptr()) };
-        if Status::from(status) == Status::Success {
-            // SAFETY: the queue is gone and its callback with it: the count that `create` handed out is given back. A queue that
-            // would not go keeps it for ever, as its callback may still come.
-            unsafe { Arc::decrement_strong_count(Arc::as_ptr(&self.errors)) };
-        }
     }
 }
 
