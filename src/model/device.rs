@@ -15,7 +15,7 @@ use super::bus::Bus;
 use super::fabric::PciPath;
 use super::gpu::{Doorbell, Gpu, GpuError, InterruptSink, QueueDescriptor, QueueId};
 use super::memory::{Access, MemoryMap};
-use super::processor::{FaultLog, QueueFault, QueueProcessor, Turn};
+use super::processor::{FaultLog, QueueFault, QueueProcessor, Turn, Workbench};
 use crate::hsa::sys::amd_queue_t;
 
 /// How long the thread keeps looking after the last thing it did, because the next packet often follows at once.
@@ -118,7 +118,7 @@ impl Device {
             powered: AtomicBool::new(true),
             wakeup: Arc::default(),
         });
-        let worker = Worker { shared: Arc::clone(&shared), interrupts, queues: Vec::new(), raised: Vec::new() };
+        let worker = Worker { shared: Arc::clone(&shared), interrupts, queues: Vec::new(), bench: Workbench::default() };
         let thread = thread::Builder::new().name("gpu".to_owned()).spawn(move || worker.run())?;
         Ok(Self { shared, queue_ids: Mutex::default(), thread: Some(thread) })
     }
@@ -202,7 +202,7 @@ struct Worker {
     // Boxed as they arrive, so that adding one does not move the others' kernels.
     #[allow(clippy::vec_box)]
     queues: Vec<Box<QueueProcessor>>,
-    raised: Vec<u32>,
+    bench: Workbench,
 }
 
 impl Worker {
@@ -228,7 +228,10 @@ impl Worker {
             let still_for = now.duration_since(last_progress);
             match turn {
                 _ if still_for < SPIN => std::hint::spin_loop(),
-                Turn::Running if round < SHORT_ROUND => self.doze(POLL),
+                Turn::Running if round < SHORT_ROUND => {
+                    self.doze(POLL);
+                    last_look = Instant::now();
+                }
                 Turn::Running if still_for > LONG_RUN => thread::yield_now(),
                 Turn::Running => {}
                 Turn::Waiting => self.doze(POLL),
@@ -260,9 +263,9 @@ impl Worker {
             }
             // The view ends with the turn, so that unmapping waits for one queue's quantum only.
             let bus = Bus::new(self.shared.memory.view(), &self.shared.path);
-            let turn = queue.turn(&bus, &mut self.raised);
+            let turn = queue.turn(&bus, &mut self.bench);
             drop(bus);
-            for event in self.raised.drain(..) {
+            for event in self.bench.interrupts.drain(..) {
                 self.interrupts.raise(event);
             }
             liveliest = liveliest.max(turn);

@@ -26,7 +26,7 @@ use self::shadow::{Shadow, Slot};
 use self::signal::Times;
 use super::address::GpuVa;
 use super::bus::Bus;
-use super::compute::{Dispatch, InstructionBudget, Launch, LaunchError, Step, WaveFault};
+use super::compute::{Dispatch, Engine, InstructionBudget, Launch, LaunchError, Step, WaveFault};
 use super::device::device_clock;
 use super::gpu::{Doorbell, QueueDescriptor, QueueId};
 use super::memory::{Access, MapError, MemoryFault, MemoryMap};
@@ -36,8 +36,8 @@ use crate::hsa::sys::amd_queue_t;
 /// Kernel dispatches of one queue that may run at the same time.
 pub const MAX_IN_FLIGHT: usize = shadow::SLOTS;
 
-/// Wave instructions a kernel may execute before the next one's turn: some tens of microseconds.
-const QUANTUM: InstructionBudget = InstructionBudget(4096);
+/// Wave instructions a kernel may execute before the next one's turn: on the order of a hundred microseconds.
+const QUANTUM: InstructionBudget = InstructionBudget(16 * 1024);
 /// Packets to take off the ring in one turn, so that a long row of barriers cannot keep other queues waiting.
 const PACKETS_PER_TURN: usize = 16;
 
@@ -103,6 +103,7 @@ impl From<LaunchError> for Refusal {
             LaunchError::Descriptor(_) => QueueError::InvalidCode,
             LaunchError::Scratch { .. } => QueueError::InsufficientScratch,
             LaunchError::GroupSegment { .. } => QueueError::InvalidGroupSegment,
+            LaunchError::Workgroup { .. } => QueueError::WorkgroupTooLarge,
         };
         Self::new(code, error.to_string())
     }
@@ -170,6 +171,15 @@ struct Gate {
     ticket: Ticket,
 }
 
+/// What the queues of a device use in turn.
+#[derive(Debug, Default)]
+pub(super) struct Workbench {
+    /// Runs kernels and keeps what finished ones leave behind.
+    pub(super) engine: Engine,
+    /// Event ids of interrupts to raise when the turn is over.
+    pub(super) interrupts: Vec<u32>,
+}
+
 /// What a turn achieved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Turn {
@@ -222,27 +232,27 @@ impl QueueProcessor {
         !self.stopped && (self.doorbell.published_end() > self.next || self.gate.is_some() || !self.flights.is_empty())
     }
 
-    /// One turn. Event ids of interrupts to raise are left in `interrupts`.
-    pub(super) fn turn(&mut self, bus: &Bus<'_>, interrupts: &mut Vec<u32>) -> Turn {
+    /// One turn.
+    pub(super) fn turn(&mut self, bus: &Bus<'_>, bench: &mut Workbench) -> Turn {
         if !self.has_work() {
             return Turn::Idle;
         }
-        let outcome = self.launch(bus, interrupts).and_then(|launched| Ok(launched.max(self.execute(bus, interrupts)?)));
+        let outcome = self.launch(bus, bench).and_then(|launched| Ok(launched.max(self.execute(bus, bench)?)));
         outcome.unwrap_or_else(|failure| {
-            self.stop(bus, failure, interrupts);
+            self.stop(bus, failure, bench);
             Turn::Progressed
         })
     }
 
     /// Takes packets off the ring until one must wait.
-    fn launch(&mut self, bus: &Bus<'_>, interrupts: &mut Vec<u32>) -> Result<Turn, Failure> {
+    fn launch(&mut self, bus: &Bus<'_>, bench: &mut Workbench) -> Result<Turn, Failure> {
         let mut turn = Turn::Waiting;
         for _ in 0..PACKETS_PER_TURN {
             if let Some(gate) = &mut self.gate {
                 if !gate.condition.poll(&bus.memory).map_err(|fault| gate.ticket.failed(fault.into()))? {
                     break;
                 }
-                gate.ticket.complete(bus, interrupts)?;
+                gate.ticket.complete(bus, &mut bench.interrupts)?;
                 self.gate = None;
                 turn = Turn::Progressed;
             }
@@ -253,7 +263,7 @@ impl QueueProcessor {
             let fetched = self.fetch(bus).map_err(|fault| Failure { packet_index, kernel_object: None, refusal: fault.into() })?;
             let Some(packet) = fetched else { break };
             turn = Turn::Progressed;
-            self.enter(bus, packet_index, &packet)?;
+            self.enter(bus, packet_index, &packet, &mut bench.engine)?;
         }
         Ok(turn)
     }
@@ -276,7 +286,7 @@ impl QueueProcessor {
     }
 
     /// Starts the active phase of a packet.
-    fn enter(&mut self, bus: &Bus<'_>, packet_index: u64, packet: &RawPacket) -> Result<(), Failure> {
+    fn enter(&mut self, bus: &Bus<'_>, packet_index: u64, packet: &RawPacket, engine: &mut Engine) -> Result<(), Failure> {
         fence(Ordering::SeqCst);
         let ticket = Ticket::new(packet_index, packet);
         let kernel = match packet.decode().map_err(|refusal| ticket.failed(refusal))? {
@@ -299,15 +309,15 @@ impl QueueProcessor {
             grid: kernel.grid,
             workgroup: kernel.workgroup,
             group_segment_bytes: kernel.group_segment_bytes,
-            private_segment_bytes: 0,
+            private_segment_bytes: kernel.private_segment_bytes,
         };
-        let dispatch = Dispatch::new(&launch, bus).map_err(|error| ticket.failed(error.into()))?;
+        let dispatch = engine.launch(&launch, bus).map_err(|error| ticket.failed(error.into()))?;
         self.flights.push(Flight { dispatch, slot, ticket });
         Ok(())
     }
 
     /// Gives every kernel in flight a quantum and completes those that end.
-    fn execute(&mut self, bus: &Bus<'_>, interrupts: &mut Vec<u32>) -> Result<Turn, Failure> {
+    fn execute(&mut self, bus: &Bus<'_>, bench: &mut Workbench) -> Result<Turn, Failure> {
         let mut turn = Turn::Idle;
         let mut index = 0;
         while let Some(flight) = self.flights.get_mut(index) {
@@ -319,7 +329,10 @@ impl QueueProcessor {
                 Step::Finished => {
                     let flight = self.flights.swap_remove(index);
                     self.shadow.release(flight.slot);
-                    flight.ticket.complete(bus, interrupts)?;
+                    // The host waits for the completion, and nobody for the engine.
+                    let completed = flight.ticket.complete(bus, &mut bench.interrupts);
+                    bench.engine.recycle(flight.dispatch);
+                    completed?;
                     turn = Turn::Progressed;
                 }
                 Step::Failed(fault) => return Err(flight.ticket.failed(fault.into())),
@@ -329,10 +342,12 @@ impl QueueProcessor {
     }
 
     /// Stops the queue for good: whatever it has in flight is dropped, and the inactive signal says why.
-    fn stop(&mut self, bus: &Bus<'_>, failure: Failure, interrupts: &mut Vec<u32>) {
+    fn stop(&mut self, bus: &Bus<'_>, failure: Failure, bench: &mut Workbench) {
         self.stopped = true;
         self.gate = None;
-        self.flights.clear();
+        for flight in self.flights.drain(..) {
+            bench.engine.recycle(flight.dispatch);
+        }
         let Failure { packet_index, kernel_object, refusal: Refusal { error, detail } } = failure;
         // Before the signal, so that who wakes up on it finds it.
         self.faults.record(QueueFault { queue: self.id, packet_index, kernel_object, error, detail });
@@ -341,7 +356,7 @@ impl QueueProcessor {
             && !handle.is_null()
         {
             // With the signal's own memory gone there is nobody left to tell but the fault log.
-            let _ = signal::store(&bus.memory, handle, error.signal_value(), interrupts);
+            let _ = signal::store(&bus.memory, handle, error.signal_value(), &mut bench.interrupts);
         }
     }
 

@@ -15,11 +15,6 @@ pub(super) const PACKET_BYTES: u64 = 64;
 /// What the device leaves in a slot's header once it has taken the packet.
 pub(super) const INVALID_HEADER: u16 = sys::HSA_PACKET_TYPE_INVALID as u16;
 
-/// LDS bytes a workgroup of gfx8 can have.
-const MAX_GROUP_SEGMENT_BYTES: u32 = 64 * 1024;
-/// Work-items a workgroup of gfx8 can have.
-const MAX_WORKGROUP_ITEMS: u32 = 1024;
-
 /// The low half of a packet's first word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header(pub(super) u16);
@@ -55,6 +50,7 @@ pub(super) enum Packet {
 pub(super) struct KernelDispatch {
     pub(super) workgroup: [u16; 3],
     pub(super) grid: [u32; 3],
+    pub(super) private_segment_bytes: u32,
     pub(super) group_segment_bytes: u32,
     pub(super) kernel_object: GpuVa,
     pub(super) kernarg: GpuVa,
@@ -131,22 +127,15 @@ impl RawPacket {
             let detail = format!("{dimensions} dimensions with grid {grid:?} and workgroup {workgroup:?}");
             return Err(Refusal::new(QueueError::InvalidDimensions, detail));
         }
-        let items: u64 = workgroup.iter().map(|&size| u64::from(size)).product();
-        if items > u64::from(MAX_WORKGROUP_ITEMS) {
-            let detail = format!("a workgroup of {items} work-items; the most is {MAX_WORKGROUP_ITEMS}");
-            return Err(Refusal::new(QueueError::WorkgroupTooLarge, detail));
-        }
-        let (private_bytes, group_bytes) = (self.u32_at(24), self.u32_at(28));
-        if private_bytes != 0 {
-            let detail = format!("{private_bytes} bytes of private memory per work-item; this device has none");
-            return Err(Refusal::new(QueueError::InsufficientScratch, detail));
-        }
-        if group_bytes > MAX_GROUP_SEGMENT_BYTES {
-            let detail = format!("{group_bytes} bytes of LDS; a workgroup can have {MAX_GROUP_SEGMENT_BYTES}");
-            return Err(Refusal::new(QueueError::InvalidGroupSegment, detail));
-        }
         let kernel_object = self.va_at(32).ok_or_else(|| Refusal::new(QueueError::InvalidCode, "the kernel object is null"))?;
-        Ok(KernelDispatch { workgroup, grid, group_segment_bytes: group_bytes, kernel_object, kernarg: GpuVa(self.0[5]) })
+        Ok(KernelDispatch {
+            workgroup,
+            grid,
+            private_segment_bytes: self.u32_at(24),
+            group_segment_bytes: self.u32_at(28),
+            kernel_object,
+            kernarg: GpuVa(self.0[5]),
+        })
     }
 }
 
@@ -178,6 +167,7 @@ mod tests {
         let expected = KernelDispatch {
             workgroup: [256, 1, 1],
             grid: [1024 * 1024, 1, 1],
+            private_segment_bytes: 0,
             group_segment_bytes: 0,
             kernel_object: GpuVa(0x7f00_0000_1000),
             kernarg: GpuVa(0x7f00_0000_2000),
@@ -206,18 +196,11 @@ mod tests {
     }
 
     #[test]
-    fn a_workgroup_has_at_most_1024_work_items_and_64_kib_of_lds() {
+    fn a_dispatch_names_its_segments_and_its_kernel() {
         let mut words = FOUNDING;
-        words[0] = 0x0401_0401_0002_1502;
-        assert_eq!(refusal(words), QueueError::WorkgroupTooLarge);
-        words = FOUNDING;
-        words[3] = 0x0001_0000 << 32;
-        assert!(RawPacket(words).decode().is_ok());
-        words[3] = 0x0001_0001 << 32;
-        assert_eq!(refusal(words), QueueError::InvalidGroupSegment);
-        words[3] = 4;
-        assert_eq!(refusal(words), QueueError::InsufficientScratch);
-        words = FOUNDING;
+        words[3] = 0x0001_0000 << 32 | 24;
+        let Ok(Packet::Dispatch(dispatch)) = RawPacket(words).decode() else { panic!("a valid dispatch") };
+        assert_eq!((dispatch.private_segment_bytes, dispatch.group_segment_bytes), (24, 0x1_0000));
         words[4] = 0;
         assert_eq!(refusal(words), QueueError::InvalidCode);
     }
@@ -244,8 +227,7 @@ mod tests {
         fn any_64_bytes_decode_or_are_refused(words: [u64; 8]) {
             if let Ok(Packet::Dispatch(dispatch)) = RawPacket(words).decode() {
                 prop_assert!(dispatch.grid.iter().all(|&size| size > 0));
-                let items: u64 = dispatch.workgroup.iter().map(|&size| u64::from(size)).product();
-                prop_assert!((1..=1024).contains(&items));
+                prop_assert!(dispatch.workgroup.iter().all(|&size| size > 0));
             }
         }
     }

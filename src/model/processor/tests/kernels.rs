@@ -202,3 +202,25 @@ fn a_kernel_object_that_is_null_or_not_mapped_is_invalid_code() {
         rig.wait_for(queue.inactive, QueueError::InvalidCode.signal_value());
     }
 }
+
+#[test]
+fn a_workgroup_has_at_most_1024_work_items_64_kib_of_lds_and_no_private_memory() {
+    let founding_word = |workgroup_x: u64, workgroup_y: u64| 2 | 2 << 16 | workgroup_x << 32 | workgroup_y << 48;
+    for (word, value, outcome) in [
+        (0, founding_word(32, 32), None),
+        (0, founding_word(41, 25), Some(QueueError::WorkgroupTooLarge)),
+        (3, 0x0001_0000 << 32, None),
+        (3, 0x0001_0001 << 32, Some(QueueError::InvalidGroupSegment)),
+        (3, 4, Some(QueueError::InsufficientScratch)),
+    ] {
+        let rig = Rig::new();
+        let (queue, done) = (rig.queue(16), rig.signal(1));
+        let mut packet = dispatch(0, rig.nop(), GpuVa::NULL, done);
+        packet[word] = value;
+        rig.submit(&queue, packet);
+        match outcome {
+            None => rig.wait_for(done, 0),
+            Some(error) => rig.wait_for(queue.inactive, error.signal_value()),
+        }
+    }
+}
