@@ -25,9 +25,10 @@ const NONE: hsa_signal_t = hsa_signal_t { handle: 0 };
 fn a_barrier_packet_completes_its_signal() {
     let session = Session::open();
     let queue = session.queue(64);
+    let satisfied = session.signal(0);
     for kind in [HSA_PACKET_TYPE_BARRIER_AND, HSA_PACKET_TYPE_BARRIER_OR] {
         let done = session.signal(1);
-        queue.barrier(kind, &[], done);
+        queue.barrier(kind, &[satisfied], done);
         assert_eq!(wait_below(done, 1, DEADLINE_TICKS, HSA_WAIT_STATE_ACTIVE), 0);
     }
     queue.destroy();

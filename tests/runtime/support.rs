@@ -176,15 +176,6 @@ impl Buffer {
         self.word(index).store(value, Ordering::Release);
     }
 
-    pub fn store_u64(&self, index: usize, value: u64) {
-        self.store(2 * index, value as u32);
-        self.store(2 * index + 1, (value >> 32) as u32);
-    }
-
-    pub fn load_u64(&self, index: usize) -> u64 {
-        u64::from(self.load(2 * index)) | u64::from(self.load(2 * index + 1)) << 32
-    }
-
     pub fn fill(&self, value: impl Fn(usize) -> u32) {
         (0..self.words).for_each(|index| self.store(index, value(index)));
     }
