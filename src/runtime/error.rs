@@ -81,9 +81,6 @@ pub enum RuntimeError {
     /// Memory.
     #[error(transparent)]
     Memory(#[from] PagesError),
-    /// The runtime itself failed.
-    #[error("internal error: {0}")]
-    Internal(String),
 }
 
 impl RuntimeError {
@@ -110,7 +107,7 @@ impl RuntimeError {
             Self::InvalidSymbol(_) => sys::HSA_STATUS_ERROR_INVALID_EXECUTABLE_SYMBOL,
             Self::Load(LoadError::WrongProcessor { .. }) => sys::HSA_STATUS_ERROR_INCOMPATIBLE_ARGUMENTS,
             Self::Load(_) => sys::HSA_STATUS_ERROR_INVALID_CODE_OBJECT,
-            Self::NoDispatchTime | Self::Internal(_) => sys::HSA_STATUS_ERROR,
+            Self::NoDispatchTime => sys::HSA_STATUS_ERROR,
         }
     }
 }

@@ -3,10 +3,17 @@
 //! [`abi`] holds the C functions, thin over the safe modules beside it.
 
 pub mod abi;
+mod agents;
 mod arena;
 pub mod bed;
 mod error;
 mod events;
+mod executables;
 mod loader;
+mod log;
 mod pages;
+mod pools;
+mod queues;
+mod reporter;
 mod signals;
+mod state;

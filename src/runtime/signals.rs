@@ -213,7 +213,6 @@ impl Signals {
         let timeout = timeout.min(MAX_WAIT);
         let event_id = signal.event_id();
         let mut polls: u32 = 0;
-        let mut elapsed = Duration::ZERO;
         loop {
             let value = load();
             if condition.holds(value, compare) {
@@ -226,7 +225,7 @@ impl Signals {
             }
             polls = polls.wrapping_add(1);
             if polls.is_multiple_of(POLLS_PER_CLOCK_READ) {
-                elapsed = start.elapsed();
+                let elapsed = start.elapsed();
                 if elapsed >= timeout {
                     return load();
                 }

@@ -11,29 +11,22 @@ static GFX803: &Aligned<[u8]> = &Aligned(*include_bytes!("../../../kernels/prebu
 static GFX906: &Aligned<[u8]> = &Aligned(*include_bytes!("../../../kernels/prebuilt/gfx906.hsaco"));
 static GFX9_GENERIC: &Aligned<[u8]> = &Aligned(*include_bytes!("../../../kernels/prebuilt/gfx9-generic.hsaco"));
 
-/// An 8-byte aligned copy that can be damaged.
+/// An aligned copy that can be damaged.
 struct Copy(Vec<u64>, usize);
 
 impl Copy {
     fn of(bytes: &[u8]) -> Self {
         let mut words = vec![0_u64; bytes.len().div_ceil(8)];
-        for (word, chunk) in words.iter_mut().zip(bytes.chunks(8)) {
-            let mut padded = [0; 8];
-            padded[..chunk.len()].copy_from_slice(chunk);
-            *word = u64::from_le_bytes(padded);
-        }
+        object::pod::bytes_of_slice_mut(&mut words)[..bytes.len()].copy_from_slice(bytes);
         Self(words, bytes.len())
     }
 
     fn poke(&mut self, offset: usize, value: u8) {
-        let shift = offset % 8 * 8;
-        self.0[offset / 8] = self.0[offset / 8] & !(0xff << shift) | u64::from(value) << shift;
+        object::pod::bytes_of_slice_mut(&mut self.0)[offset] = value;
     }
 
     fn read(&self) -> Result<CodeObject, LoadError> {
-        let bytes: Vec<u8> = self.0.iter().flat_map(|word| word.to_le_bytes()).take(self.1).collect();
-        // A Vec<u8> of this size is aligned in practice; an unaligned one would be refused, which these tests would show.
-        read(&bytes)
+        read(&object::pod::bytes_of_slice(&self.0)[..self.1])
     }
 }
 
