@@ -1,6 +1,7 @@
 //! Instruction semantics, against the GCN3 reference guide. Words are what LLVM's assembler makes of the text beside them.
 
-mod memory;
+mod flat;
+mod lds;
 mod random;
 mod scalar;
 mod vector;
