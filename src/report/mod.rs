@@ -5,10 +5,12 @@
 
 mod evidence;
 mod outcome;
+mod path;
 mod run;
 
 pub use evidence::{Evidence, FabricCounters, OutputEvidence, QueueEvidence, SignalEvidence};
 pub use outcome::{Outcome, Standing};
+pub use path::{Bit, HopReport, HopRole, KfdAcceptance, KfdReport, PathCapability, PathReport};
 pub use run::{
     AtomicsMode, BedKind, BedReport, CaseReport, DeviceReport, Diagnosis, ExitCode, Prediction, Report, RequesterReadback,
     RunReport, Tool, Verdict,
