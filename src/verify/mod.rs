@@ -1,21 +1,26 @@
 //! `verify`: run the cases on a device with AtomicOps off and on, and say what that comes to.
 //!
-//! The device work happens in a *worker* process ([`worker_main`], the same binary) which streams [`WorkerEvent`]s to the
+//! The device work happens in a *worker* process ([`worker_main`], the same binary) which streams [`event::WorkerEvent`]s to the
 //! supervisor ([`run`]). The supervisor owns the device's AtomicOp Requester Enable bit, holds every case to a deadline, kills a
 //! worker that wedges, and puts the bit back whatever happens. What was seen is then held against what was predicted
 //! ([`diagnose`]); nothing in this room knows which bed it runs on except by name.
 
+mod cases;
 mod catalogue;
+mod diagnose;
 mod error;
+mod event;
+mod lab;
 mod request;
+mod restore;
+mod supervisor;
+mod worker;
 
-pub use catalogue::{CaseInfo, NoCaseMatches, catalogue, select};
+pub use catalogue::{CaseInfo, NoCaseMatches, WithoutAtomics, catalogue, select};
 pub use error::{RestoreError, VerifyError};
 pub use request::{AtomicsSelection, BadDeviceSelector, DeviceSelector, Milliseconds, VerifyRequest};
+pub use restore::{Restored, restore_atomics};
 
-use std::path::{Path, PathBuf};
-
-use crate::pci::Bdf;
 use crate::report::{AtomicsMode, CaseReport, Report};
 
 /// Somebody who watches a run: a progress bar, an event stream.
@@ -36,33 +41,11 @@ pub trait Observer {
 /// Whatever keeps the question from being asked: [`VerifyError::exit_code`] says how the process should end. A device that fails
 /// its cases is no error but a [`Report`].
 pub fn run(request: &VerifyRequest, observer: &mut dyn Observer) -> Result<Report, VerifyError> {
-    let _ = (request, observer);
-    todo!()
+    supervisor::run(request, observer)
 }
 
 /// The worker process: runs the cases of `plan` (the supervisor's JSON) and streams events on stdout. Returns the exit status.
 #[must_use]
 pub fn worker_main(plan: &str) -> u8 {
-    let _ = plan;
-    todo!()
-}
-
-/// A device whose AtomicOp Requester Enable bit was put back.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Restored {
-    /// The device.
-    pub device: Bdf,
-    /// The value the bit has again.
-    pub enabled: bool,
-    /// The journal that remembered it, now removed.
-    pub journal: PathBuf,
-}
-
-/// Puts back what a killed supervisor left changed: the journal given, or every journal in the default place.
-///
-/// # Errors
-/// A journal that cannot be read or a device that cannot be written.
-pub fn restore_atomics(journal: Option<&Path>) -> Result<Vec<Restored>, RestoreError> {
-    let _ = journal;
-    todo!()
+    worker::main(plan)
 }
