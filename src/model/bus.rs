@@ -89,6 +89,21 @@ impl<'a> Bus<'a> {
         Ok(perform_u32(word, op, operand, compare))
     }
 
+    /// Adds to a 64-bit word as an AtomicOp and says whether it arrived: for who must know, as the packet processor before it
+    /// announces a completion. The returned values of [`Self::rmw_u64`] cannot tell a drop from a word of all ones.
+    ///
+    /// # Errors
+    /// A memory fault.
+    #[inline]
+    pub fn add_u64(&self, va: GpuVa, addend: u64) -> Result<Admission, MemoryFault> {
+        let (word, home) = self.memory.atomic_u64(va)?;
+        if home == Home::Host && self.fabric.admit(RmwOp::Add, OperandWidth::Bits64) == Admission::Dropped {
+            return Ok(Admission::Dropped);
+        }
+        word.fetch_add(addend, Ordering::SeqCst);
+        Ok(Admission::Performed)
+    }
+
     /// The 64-bit form of [`Self::rmw_u32`].
     ///
     /// # Errors

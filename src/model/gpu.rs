@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::address::GpuVa;
 use super::memory::MemoryMap;
+use super::processor::QueueFault;
 
 /// Which modelled PCI function this GPU is.
 #[derive(Clone, Debug)]
@@ -81,6 +82,12 @@ impl Gpu {
 
     /// Stops a queue; returns when no wave of it runs and its memory is no longer touched.
     pub fn destroy_queue(&self, _queue: QueueId) {
+        todo!()
+    }
+
+    /// What stopped the queue that failed last: the code in its inactive signal says which kind, this says why and where.
+    #[must_use]
+    pub fn last_fault(&self) -> Option<QueueFault> {
         todo!()
     }
 

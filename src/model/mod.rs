@@ -3,9 +3,12 @@
 pub mod address;
 pub mod bus;
 pub mod compute;
+mod device;
 pub mod fabric;
 pub mod founding;
 pub mod gpu;
 pub mod isa;
+mod live_config;
 pub mod memory;
 pub mod processor;
+pub mod queue_error;

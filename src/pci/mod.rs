@@ -1,1 +1,21 @@
-//! Room pci.
+//! PCI: who is on the path between the GPU and host memory, what config space says there, and one bit that can be switched.
+//!
+//! Every fact comes from config space, read from sysfs ([`sysfs`]) or from the text of `lspci -xxx` ([`dump`]). Bytes that
+//! are not known (a reader without privileges gets 64 of them) stay unknown all the way into the verdict ([`path`]); they
+//! are never taken for zeroes. [`tree`] writes the same layout as a directory, for devices that exist in software only.
+
+mod bdf;
+mod capability;
+mod config;
+pub mod dump;
+mod hierarchy;
+pub mod path;
+pub mod registers;
+pub mod requester;
+pub mod sysfs;
+pub mod tree;
+
+pub use bdf::{Bdf, BdfError};
+pub use capability::{CapabilityError, PcieCapability, PortType};
+pub use config::{ConfigOffset, ConfigSpace};
+pub use hierarchy::{Hierarchy, Hop, HopRole, PcieReading};

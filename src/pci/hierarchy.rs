@@ -1,0 +1,190 @@
+//! The chain of functions between the root complex and a device.
+
+use super::bdf::Bdf;
+use super::capability::{CapabilityError, PcieCapability, PortType};
+use super::config::ConfigSpace;
+use super::registers as reg;
+use serde::{Serialize, Serializer};
+use std::fmt;
+
+/// What a hop of the path is, as far as config space tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HopRole {
+    /// A function with a PCI Express capability.
+    Pcie(PortType),
+    /// A bridge without a PCI Express capability.
+    ConventionalBridge,
+    /// A function without a PCI Express capability that is no bridge.
+    ConventionalFunction,
+    /// A bridge whose capabilities are unknown.
+    UnknownBridge,
+    /// A function whose capabilities are unknown.
+    UnknownFunction,
+}
+
+impl fmt::Display for HopRole {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pcie(port_type) => port_type.fmt(formatter),
+            Self::ConventionalBridge => formatter.write_str("conventional PCI bridge"),
+            Self::ConventionalFunction => formatter.write_str("conventional PCI function"),
+            Self::UnknownBridge => formatter.write_str("bridge"),
+            Self::UnknownFunction => formatter.write_str("function"),
+        }
+    }
+}
+
+impl Serialize for HopRole {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// What is known of a function's PCI Express capability.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PcieReading {
+    /// The function has it.
+    Present(PcieCapability),
+    /// The function is known to have none.
+    Absent,
+    /// Not known, and why.
+    Unknown(CapabilityError),
+}
+
+/// A function on the path with the registers that decide about AtomicOps. `None` in a register means unknown, or not there
+/// in this version of the capability; never zero.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Hop {
+    /// Its address.
+    pub bdf: Bdf,
+    /// What it is.
+    pub role: HopRole,
+    /// Vendor and device in words, from the PCI ID list; their numbers when the list does not have them.
+    pub name: String,
+    /// Vendor ID.
+    pub vendor_id: Option<u16>,
+    /// Device ID.
+    pub device_id: Option<u16>,
+    /// The physical function, when this is an SR-IOV virtual function.
+    pub physical_function: Option<Bdf>,
+    /// The PCI Express capability.
+    #[serde(skip)]
+    pub pcie: PcieReading,
+    /// Command register.
+    pub command: Option<u16>,
+    /// Device Status.
+    pub device_status: Option<u16>,
+    /// Device Capabilities 2.
+    pub device_capabilities_2: Option<u32>,
+    /// Device Control 2.
+    pub device_control_2: Option<u16>,
+    /// Uncorrectable Error Status of Advanced Error Reporting.
+    pub uncorrectable_error_status: Option<u32>,
+    /// Why registers are unknown, in a sentence; `None` when the capability was read.
+    pub unknown_because: Option<String>,
+}
+
+impl Hop {
+    /// Reads a hop's registers from its config space.
+    pub fn read(bdf: Bdf, config: &ConfigSpace) -> Self {
+        let answers = config.u32(reg::VENDOR_ID) != Some(u32::MAX);
+        let header = |value: Option<u16>| value.filter(|_| answers);
+        let (vendor_id, device_id) = (header(config.u16(reg::VENDOR_ID)), header(config.u16(reg::DEVICE_ID)));
+        let pcie = match config.pcie_capability() {
+            Ok(Some(capability)) => PcieReading::Present(capability),
+            Ok(None) => PcieReading::Absent,
+            Err(error) => PcieReading::Unknown(error),
+        };
+        let mut hop = Self {
+            bdf,
+            role: role(pcie, config.header_layout().filter(|_| answers)),
+            name: name(vendor_id, device_id),
+            vendor_id,
+            device_id,
+            physical_function: None,
+            pcie,
+            command: header(config.u16(reg::COMMAND)),
+            device_status: None,
+            device_capabilities_2: None,
+            device_control_2: None,
+            uncorrectable_error_status: None,
+            unknown_because: None,
+        };
+        match pcie {
+            PcieReading::Present(capability) => {
+                hop.device_status = config.u16(capability.offset + reg::DEVSTA);
+                hop.device_capabilities_2 = capability.devcap2().and_then(|at| config.u32(at));
+                hop.device_control_2 = capability.devctl2().and_then(|at| config.u16(at));
+                let aer = config.advanced_error_reporting().ok().flatten();
+                hop.uncorrectable_error_status = aer.and_then(|at| config.u32(at + reg::AER_UNCORRECTABLE_STATUS));
+            }
+            PcieReading::Absent => {}
+            PcieReading::Unknown(error) => hop.unknown_because = Some(error.to_string()),
+        }
+        hop
+    }
+
+    /// The port type, when the capability was read.
+    pub fn port_type(&self) -> Option<PortType> {
+        match self.pcie {
+            PcieReading::Present(capability) => Some(capability.port_type),
+            PcieReading::Absent | PcieReading::Unknown(_) => None,
+        }
+    }
+
+    /// Device Capabilities 2 as the rule for AtomicOps takes it: a function without the register (no capability, or version 1)
+    /// has none of its bits, which is how Linux reads it too. `None` is unknown.
+    pub fn atomic_capabilities(&self) -> Option<u32> {
+        if self.lacks_second_registers() { Some(0) } else { self.device_capabilities_2 }
+    }
+
+    /// Device Control 2 as the rule for AtomicOps takes it; see [`Hop::atomic_capabilities`].
+    pub fn atomic_control(&self) -> Option<u16> {
+        if self.lacks_second_registers() { Some(0) } else { self.device_control_2 }
+    }
+
+    /// Whether Device Capabilities 2 and Device Control 2 are known not to exist.
+    fn lacks_second_registers(&self) -> bool {
+        match self.pcie {
+            PcieReading::Present(capability) => capability.version < 2,
+            PcieReading::Absent => true,
+            PcieReading::Unknown(_) => false,
+        }
+    }
+}
+
+/// The path from the root complex down to a device: what sits right below the host bridge first, the device last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Hierarchy {
+    /// The hops in order. A path read from a dump may consist of the device alone.
+    pub hops: Vec<Hop>,
+}
+
+impl Hierarchy {
+    /// The device at the end of the path; `None` when there are no hops at all.
+    pub fn endpoint(&self) -> Option<&Hop> {
+        self.hops.last()
+    }
+}
+
+fn role(pcie: PcieReading, layout: Option<u8>) -> HopRole {
+    let is_bridge = layout.is_some_and(|layout| layout != 0);
+    match (pcie, is_bridge) {
+        (PcieReading::Present(capability), _) => HopRole::Pcie(capability.port_type),
+        (PcieReading::Absent, true) => HopRole::ConventionalBridge,
+        (PcieReading::Absent, false) => HopRole::ConventionalFunction,
+        (PcieReading::Unknown(_), true) => HopRole::UnknownBridge,
+        (PcieReading::Unknown(_), false) => HopRole::UnknownFunction,
+    }
+}
+
+fn name(vendor_id: Option<u16>, device_id: Option<u16>) -> String {
+    let (Some(vendor_id), Some(device_id)) = (vendor_id, device_id) else { return "unidentified device".to_owned() };
+    match pci_ids::Device::from_vid_pid(vendor_id, device_id) {
+        Some(device) => format!("{} {}", device.vendor().name(), device.name()),
+        None => match pci_ids::Vendors::iter().find(|vendor| vendor.id() == vendor_id) {
+            Some(vendor) => format!("{} device {device_id:04x}", vendor.name()),
+            None => format!("device {vendor_id:04x}:{device_id:04x}"),
+        },
+    }
+}
