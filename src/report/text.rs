@@ -7,7 +7,9 @@ use std::io;
 use super::evidence::{Evidence, FabricCounters};
 use super::outcome::Standing;
 use super::path::PathReport;
-use super::run::{BedKind, BedReport, CaseReport, DeviceReport, Diagnosis, ExitCode, Report, RequesterReadback, RunReport};
+use super::run::{
+    BedKind, BedReport, CaseReport, DeviceReport, Diagnosis, ExitCode, Report, RequesterReadback, RunReport, Verdict,
+};
 use super::style::{TextStyle, Tone, tame, thousands};
 use super::table::{mode_heading, tone, write_cases, write_hops};
 
@@ -23,10 +25,11 @@ pub fn write(report: &Report, style: TextStyle, out: &mut impl io::Write) -> io:
     for device in &report.devices {
         writeln!(out)?;
         write_device(device, style, out)?;
+        writeln!(out)?;
+        write_diagnosis(&device.diagnosis, &report.verdict, style, out)?;
     }
-    writeln!(out)?;
     writeln!(out, "{}", verdict_line(report, style))?;
-    if let Some(line) = untested_line(&report.bed) {
+    if let Some(line) = untested_line(report) {
         writeln!(out, "{}", style.dress(Tone::Expected, line))?;
     }
     Ok(())
@@ -36,7 +39,7 @@ pub fn write(report: &Report, style: TextStyle, out: &mut impl io::Write) -> io:
 #[must_use]
 pub fn verdict(report: &Report) -> String {
     let verdict = verdict_line(report, TextStyle::PLAIN);
-    untested_line(&report.bed).map_or_else(|| verdict.clone(), |untested| format!("{verdict}\n{untested}"))
+    untested_line(report).map_or_else(|| verdict.clone(), |untested| format!("{verdict}\n{untested}"))
 }
 
 fn bed_line(bed: &BedReport) -> String {
@@ -53,11 +56,13 @@ fn bed_line(bed: &BedReport) -> String {
     line
 }
 
-fn untested_line(bed: &BedReport) -> Option<String> {
-    (bed.kind == BedKind::EmbeddedSelfTest).then(|| {
-        let reason = bed.reason.as_deref().unwrap_or("no usable GPU was found");
-        format!("This was a self-test; no GPU was tested: {}", tame(reason))
-    })
+/// What a self-test must end with, where the verdict does not say all of it.
+fn untested_line(report: &Report) -> Option<String> {
+    let reason = report.bed.reason.as_deref().unwrap_or("no usable GPU was found");
+    let sentence = &report.verdict.sentence;
+    let said = sentence.contains("no GPU was tested") && sentence.contains(reason);
+    (report.bed.kind == BedKind::EmbeddedSelfTest && !said)
+        .then(|| format!("This was a self-test; no GPU was tested: {}", tame(reason)))
 }
 
 fn verdict_line(report: &Report, style: TextStyle) -> String {
@@ -102,8 +107,7 @@ fn write_device(device: &DeviceReport, style: TextStyle, out: &mut impl io::Writ
         write_failures(run, style, out)?;
         write_observations(run, out)?;
     }
-    writeln!(out)?;
-    write_diagnosis(&device.diagnosis, style, out)
+    Ok(())
 }
 
 fn write_path(path: &PathReport, style: TextStyle, out: &mut impl io::Write) -> io::Result<()> {
@@ -111,7 +115,7 @@ fn write_path(path: &PathReport, style: TextStyle, out: &mut impl io::Write) -> 
     write_hops(&path.hops, style, out)?;
     writeln!(out, "  {}", tame(&path.summary))?;
     for cause in &path.causes {
-        writeln!(out, "  Cause: {}", tame(cause))?;
+        writeln!(out, "  {}", tame(cause))?;
     }
     Ok(())
 }
@@ -219,8 +223,11 @@ fn write_observations(run: &RunReport, out: &mut impl io::Write) -> io::Result<(
     Ok(())
 }
 
-fn write_diagnosis(diagnosis: &Diagnosis, style: TextStyle, out: &mut impl io::Write) -> io::Result<()> {
-    writeln!(out, "{}", tame(&diagnosis.summary))?;
+/// The summary is left out where the verdict repeats it, as it does for a single device.
+fn write_diagnosis(diagnosis: &Diagnosis, verdict: &Verdict, style: TextStyle, out: &mut impl io::Write) -> io::Result<()> {
+    if !verdict.sentence.contains(&diagnosis.summary) {
+        writeln!(out, "{}", tame(&diagnosis.summary))?;
+    }
     if let Some(cause) = &diagnosis.cause {
         writeln!(out, "Cause: {}", tame(cause))?;
     }

@@ -32,10 +32,8 @@ pub const fn catalogue() -> &'static [CaseInfo] {
 pub fn select(globs: &[String]) -> Result<Vec<&'static CaseInfo>, NoCaseMatches> {
     let mut patterns = Vec::new();
     for glob in globs {
-        let pattern = Pattern::new(glob).map_err(|error| NoCaseMatches {
-            patterns: vec![glob.clone()],
-            malformed: Some(error.to_string()),
-        })?;
+        let pattern = Pattern::new(glob)
+            .map_err(|error| NoCaseMatches { patterns: vec![glob.clone()], malformed: Some(error.to_string()) })?;
         if !CATALOGUE.iter().any(|case| pattern.matches(case.name)) {
             return Err(NoCaseMatches { patterns: vec![glob.clone()], malformed: None });
         }
