@@ -129,3 +129,37 @@ fn terminal_style() -> TextStyle {
     let size = if stdout.is_terminal() { rustix::termios::tcgetwinsize(&stdout).ok() } else { None };
     TextStyle { colour, width: size.map(|size| size.ws_col).filter(|columns| *columns > 0) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_is_written_to_and_never_replaced() {
+        assert!(matches!(Destination::open_file(Path::new("/dev/null")).unwrap(), Destination::Special { .. }));
+    }
+
+    #[test]
+    fn a_file_is_left_alone_until_the_report_is_whole_and_a_link_to_it_stays_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("report"), folder.path().join("link"));
+        fs::write(&file, "old").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        let Destination::Replacing { temporary, target } = Destination::open_file(&link).unwrap() else {
+            panic!("a regular file is replaced")
+        };
+        assert_eq!(target, fs::canonicalize(&file).unwrap());
+        assert_eq!(temporary.path().parent(), target.parent(), "a rename must not cross file systems");
+        drop(temporary);
+        assert_eq!(fs::read_to_string(&file).unwrap(), "old");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing is left behind");
+    }
+
+    #[test]
+    fn a_directory_and_a_missing_directory_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let refused = |path: &Path| Destination::open_file(path).err().unwrap().to_string();
+        assert!(refused(folder.path()).starts_with("cannot write "));
+        assert!(refused(&folder.path().join("missing/report")).starts_with("cannot write "));
+    }
+}

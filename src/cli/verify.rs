@@ -15,14 +15,18 @@ use super::progress::Progress;
 
 const EXAMPLES: &str = "\
 Examples:
-  aqlprobe verify                          the first GPU as it is; without one, a self-test that exits 4
-  aqlprobe verify --runtime embedded       the founding experiment on the software GPU, without and with AtomicOps
-  sudo aqlprobe verify --atomics both      a real GPU in both states; the bit is put back afterwards
-  aqlprobe verify --case 'fence-*' --list  which cases a pattern selects
+  aqlprobe verify
+      the first GPU as it is; without a usable one, a self-test that exits with 4
+  aqlprobe verify --runtime embedded
+      the founding experiment on the software GPU, without and with AtomicOps
+  sudo aqlprobe verify --atomics both
+      a real GPU in both states; the bit is put back afterwards
+  aqlprobe verify --case 'fence-*' --list
+      the cases that a pattern selects
   aqlprobe verify --runtime embedded --replay lspci.txt
-                                           what a GPU with the config space of this `lspci -xxx` would do
+      what a GPU with the config space of this `lspci -xxx` does
   aqlprobe verify --require-device --format json -o report.json
-                                           in CI: a runner without a usable GPU fails";
+      in CI: a runner without a usable GPU fails";
 
 /// Dispatch kernels and report whether their completion signals fire, and if not, why
 ///
