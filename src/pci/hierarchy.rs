@@ -3,6 +3,7 @@
 use super::bdf::Bdf;
 use super::capability::{CapabilityError, PcieCapability, PortType};
 use super::config::ConfigSpace;
+use super::dump::DumpedFunction;
 use super::registers as reg;
 use serde::{Serialize, Serializer};
 use std::fmt;
@@ -156,15 +157,49 @@ impl Hop {
 /// The path from the root complex down to a device: what sits right below the host bridge first, the device last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Hierarchy {
-    /// The hops in order. A path read from a dump may consist of the device alone.
+    /// The hops in order.
     pub hops: Vec<Hop>,
+    /// Whether there may be more above the first hop.
+    pub completeness: Completeness,
+}
+
+/// How far up a path is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Completeness {
+    /// The first hop is on a root bus: there is nothing above it.
+    Whole,
+    /// There may be bridges above the first hop, as in a dump of the device alone.
+    Partial,
 }
 
 impl Hierarchy {
+    /// Puts the path to a device together from the functions of a dump: the bridge above a bus is the one that has it as its
+    /// secondary bus. `None` when the device is not among them.
+    pub fn from_dump(functions: &[DumpedFunction], device: &Bdf) -> Option<Self> {
+        let mut below = functions.iter().find(|function| function.bdf == *device)?;
+        let mut hops = vec![Hop::read(below.bdf, &below.config)];
+        while let Some(bridge) = functions.iter().find(|bridge| is_above(bridge, below)) {
+            hops.push(Hop::read(bridge.bdf, &bridge.config));
+            below = bridge;
+        }
+        hops.reverse();
+        let has_root_port = hops.iter().any(|hop| hop.port_type() == Some(PortType::RootPort));
+        Some(Self { hops, completeness: if has_root_port { Completeness::Whole } else { Completeness::Partial } })
+    }
+
     /// The device at the end of the path; `None` when there are no hops at all.
     pub fn endpoint(&self) -> Option<&Hop> {
         self.hops.last()
     }
+}
+
+/// Bus numbers grow downwards, which also keeps a contradictory dump from leading round in circles.
+fn is_above(bridge: &DumpedFunction, below: &DumpedFunction) -> bool {
+    bridge.config.header_layout() == Some(reg::LAYOUT_BRIDGE)
+        && bridge.bdf.domain == below.bdf.domain
+        && bridge.bdf.bus < below.bdf.bus
+        && bridge.config.u8(reg::SECONDARY_BUS) == Some(below.bdf.bus)
 }
 
 fn role(pcie: PcieReading, layout: Option<u8>) -> HopRole {

@@ -1,1 +1,6 @@
-//! Room runtime.
+//! Our own small HSA runtime behind the C ABI of libhsa-runtime64; it drives the software GPU in this process.
+//!
+//! [`abi`] holds the C functions, thin over the safe modules beside it.
+
+pub mod abi;
+pub mod bed;
