@@ -76,13 +76,15 @@ fn what_could_not_be_read_is_a_question_mark_and_never_a_minus() {
 #[test]
 fn the_founding_dispatch_is_told_with_its_evidence() {
     let text = plain(&samples::embedded_both());
+    let told: Vec<&str> = text.lines().skip_while(|line| !line.starts_with("vector-copy, ")).take(4).map(str::trim).collect();
     assert_eq!(
-        lines_with(&text, "vector-copy, AtomicOps"),
+        told,
         [
-            "vector-copy, AtomicOps off: completion-lost: output right 1,048,576/1,048,576; signal 1 → 1 (fires at 0); \
-             packets taken 1/1; AtomicOps 0 performed, 1 dropped (1 requester disabled)",
-            "vector-copy, AtomicOps on: completed: output right 1,048,576/1,048,576; signal 1 → 0 (fires at 0); \
-             packets taken 1/1; AtomicOps 1 performed, 0 dropped",
+            "vector-copy, AtomicOps off: completion-lost",
+            "output right 1,048,576/1,048,576; signal 1 → 1 (fires at 0); packets taken 1/1; \
+             AtomicOps 0 performed, 1 dropped (1 requester disabled)",
+            "vector-copy, AtomicOps on: completed",
+            "output right 1,048,576/1,048,576; signal 1 → 0 (fires at 0); packets taken 1/1; AtomicOps 1 performed, 0 dropped",
         ]
     );
 }
@@ -102,7 +104,7 @@ fn without_the_founding_case_the_first_hang_speaks() {
     let cases = &mut report.devices[0].runs[0].cases;
     cases[1].name = "fence-none".to_owned();
     cases.remove(0);
-    assert_eq!(lines_with(&plain(&report), "fence-none, AtomicOps off: completion-lost: output right").len(), 1);
+    assert_eq!(lines_with(&plain(&report), "fence-none, AtomicOps off: completion-lost").len(), 1);
 }
 
 #[test]

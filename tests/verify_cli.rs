@@ -51,7 +51,7 @@ mod the_founding_experiment {
             .code(0)
             .stdout(is_match("(?m)^ *vector-copy .*completion-lost.*completed").unwrap())
             .stdout(
-                is_match(r"(?m)^vector-copy, AtomicOps off: completion-lost: output right 1,048,576/1,048,576; signal 1 → 1 ")
+                is_match(r"(?m)^vector-copy, AtomicOps off: completion-lost\n  output right 1,048,576/1,048,576; signal 1 → 1 ")
                     .unwrap(),
             )
             .stdout(contains("FAILED").not())

@@ -58,7 +58,7 @@ pub struct Arguments {
     list: bool,
 
     /// How long a completion may take, in milliseconds, from 10 to 600000 [default: 5000]
-    #[arg(long, value_name = "MS", value_parser = RangedU64ValueParser::<u64>::new().range(10..=600_000))]
+    #[arg(long, value_name = "MS", allow_negative_numbers = true, value_parser = RangedU64ValueParser::<u64>::new().range(10..=600_000))]
     timeout: Option<u64>,
 
     /// Give the embedded GPU the config space of this `lspci -xxx` or `-xxxx` text

@@ -103,7 +103,7 @@ const fn role(read: Read) -> HopRole {
 mod tests {
     use super::*;
     use crate::pci::path::{Finding, Fix};
-    use crate::pci::{Bdf, ConfigSpace};
+    use crate::pci::{Bdf, Completeness, ConfigSpace};
 
     const GPU: Bdf = Bdf { domain: 0, bus: 0x0b, device: 0, function: 0 };
     const PORT: Bdf = Bdf { domain: 0, bus: 0, device: 3, function: 0 };
@@ -126,7 +126,7 @@ mod tests {
     fn hierarchy() -> Hierarchy {
         let port = Hop::read(PORT, &config(0x6f08_8086, 1, 4, 0x0180, 0));
         let gpu = Hop::read(GPU, &config(0x7300_1002, 0, 1, 0, 0));
-        Hierarchy { hops: vec![port, gpu] }
+        Hierarchy { hops: vec![port, gpu], completeness: Completeness::Whole }
     }
 
     fn verdict(path: Judged, requester: EnableBit, findings: Vec<Finding>) -> PathVerdict {

@@ -62,9 +62,9 @@ fn outcome_cell(case: Option<&CaseReport>) -> Cell {
     let Some(case) = case else { return Cell::new("") };
     let name = case.outcome.name();
     match case.standing {
-        Standing::Passed => Cell::new(name).fg(Color::Green),
-        Standing::AsPredicted => Cell::new(format!("{name} (predicted)")).fg(Color::Yellow),
-        Standing::Failed => Cell::new(format!("{name} FAILED")).fg(Color::Red),
+        Standing::Passed => Cell::new(name).fg(Color::DarkGreen),
+        Standing::AsPredicted => Cell::new(format!("{name} (predicted)")).fg(Color::DarkYellow),
+        Standing::Failed => Cell::new(format!("{name} FAILED")).fg(Color::DarkRed),
         Standing::Skipped => Cell::new(format!("{name} (skipped)")).fg(Color::DarkGrey),
     }
 }

@@ -25,9 +25,9 @@ pub fn write(report: &Report, style: TextStyle, out: &mut impl io::Write) -> io:
     for device in &report.devices {
         writeln!(out)?;
         write_device(device, style, out)?;
-        writeln!(out)?;
         write_diagnosis(&device.diagnosis, &report.verdict, style, out)?;
     }
+    writeln!(out)?;
     writeln!(out, "{}", verdict_line(report, style))?;
     if let Some(line) = untested_line(report) {
         writeln!(out, "{}", style.dress(Tone::Expected, line))?;
@@ -140,7 +140,11 @@ fn write_run_summary(run: &RunReport, style: TextStyle, out: &mut impl io::Write
         }
         RequesterReadback::Unknown { reason } => format!("requester enable unknown: {}", tame(reason)),
     };
-    writeln!(out, "{}: {} of {} cases; {requester}", mode_heading(run.atomics), parts.join(", "), run.cases.len())?;
+    let counts = match run.cases.len() {
+        0 => "no case ran".to_owned(),
+        cases => format!("{} of {cases} cases", parts.join(", ")),
+    };
+    writeln!(out, "{}: {counts}; {requester}", mode_heading(run.atomics))?;
     if let Some(fabric) = &run.fabric {
         writeln!(out, "  the device's AtomicOps to host memory: {}", fabric_words(fabric))?;
     }
@@ -156,7 +160,8 @@ fn write_founding_evidence(runs: &[RunReport], out: &mut impl io::Write) -> io::
         let seen = evidence_words(&case.evidence);
         if !seen.is_empty() {
             let outcome = tame(&case.outcome.to_string());
-            writeln!(out, "{}, {}: {outcome}: {seen}", tame(&case.name), mode_heading(run.atomics))?;
+            writeln!(out, "{}, {}: {outcome}", tame(&case.name), mode_heading(run.atomics))?;
+            writeln!(out, "  {seen}")?;
         }
     }
     Ok(())
@@ -225,19 +230,21 @@ fn write_observations(run: &RunReport, out: &mut impl io::Write) -> io::Result<(
 
 /// The summary is left out where the verdict repeats it, as it does for a single device.
 fn write_diagnosis(diagnosis: &Diagnosis, verdict: &Verdict, style: TextStyle, out: &mut impl io::Write) -> io::Result<()> {
+    let mut lines = Vec::new();
     if !verdict.sentence.contains(&diagnosis.summary) {
-        writeln!(out, "{}", tame(&diagnosis.summary))?;
+        lines.push(tame(&diagnosis.summary));
     }
     if let Some(cause) = &diagnosis.cause {
-        writeln!(out, "Cause: {}", tame(cause))?;
+        lines.push(format!("Cause: {}", tame(cause)));
     }
     if let Some(fix) = &diagnosis.fix {
-        writeln!(out, "Fix:")?;
-        for line in fix.lines() {
-            writeln!(out, "  {}", style.dress(Tone::Strong, tame(line)))?;
-        }
+        lines.push("Fix:".to_owned());
+        lines.extend(fix.lines().map(|line| format!("  {}", style.dress(Tone::Strong, tame(line)))));
     }
-    Ok(())
+    if !lines.is_empty() {
+        writeln!(out)?;
+    }
+    lines.iter().try_for_each(|line| writeln!(out, "{line}"))
 }
 
 /// What was seen, in one line.
