@@ -31,12 +31,14 @@ pub enum VerifyError {
     #[error("cannot open the HSA runtime: {0}")]
     Runtime(String),
     /// The runtime has no such GPU.
-    #[error("the runtime has no GPU that is {wanted}; it has {found}")]
+    #[error("the runtime does not have {wanted}; it has {found}{}", .self_test.as_ref().map(|reason| format!(" (the embedded software GPU, because no GPU could be used: {reason})")).unwrap_or_default())]
     NoSuchDevice {
         /// What was asked for.
         wanted: DeviceSelector,
         /// The GPUs there are, in words.
         found: String,
+        /// Why only the embedded device is there, when the user asked for none.
+        self_test: Option<String>,
     },
     /// The AtomicOps bit was to be written and cannot be.
     #[error("cannot switch AtomicOps of {device}: {reason}")]
@@ -65,10 +67,10 @@ impl VerifyError {
     #[must_use]
     pub const fn exit_code(&self) -> ExitCode {
         match self {
+            Self::Runtime(_) | Self::NoSuchDevice { self_test: Some(_), .. } => ExitCode::NoHardware,
             Self::NoCaseMatches(_) | Self::ReplayNeedsEmbedded { .. } | Self::Replay { .. } | Self::NoSuchDevice { .. } => {
                 ExitCode::Usage
             }
-            Self::Runtime(_) => ExitCode::NoHardware,
             Self::Requester { .. } | Self::Worker(_) | Self::Bed(_) | Self::Interrupted { .. } => ExitCode::CheckFailed,
         }
     }
