@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-// pci::Bdf
+use crate::pci::Bdf;
 
 /// Environment variable that names the sysfs-shaped tree of the modelled machine for every process that uses this runtime.
 pub const SYSFS_ENV: &str = "AQLPROBE_MODEL_SYSFS";
@@ -13,7 +13,7 @@ pub struct PreparedBed {
     /// Root of the sysfs-shaped tree.
     pub sysfs_root: PathBuf,
     /// The GPU in it.
-    pub endpoint: String,
+    pub endpoint: Bdf,
 }
 
 /// Why the tree could not be made.

@@ -3,4 +3,10 @@
 //! [`abi`] holds the C functions, thin over the safe modules beside it.
 
 pub mod abi;
+mod arena;
 pub mod bed;
+mod error;
+mod events;
+mod loader;
+mod pages;
+mod signals;
