@@ -9,6 +9,10 @@ mod packet;
 mod ring;
 mod sync;
 
+#[cfg(test)]
+#[cfg(loom)]
+mod ring_loom;
+
 pub use header::{BarrierBit, Dimensions, FenceScope, Header, HeaderError, PacketType, Setup};
 pub use packet::{
     BARRIER_DEPENDENCIES, BarrierAnd, BarrierOr, BarrierValue, DecodedPacket, KernelDispatch, Packet, PacketError, PacketWords,

@@ -373,7 +373,8 @@ impl DecodedPacket {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
+#[cfg(not(loom))]
 mod tests {
     use super::super::header::{BarrierBit, FenceScope};
     use super::*;

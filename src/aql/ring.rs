@@ -12,7 +12,7 @@ use std::ptr::NonNull;
 
 use super::header::{Header, PacketType};
 use super::packet::{BARRIER_DEPENDENCIES, BarrierAnd, Packet, PacketWords};
-use super::sync::{AtomicU32, Mutex, MutexGuard, Ordering};
+use super::sync::{AtomicU32, BodyAccess, Mutex, MutexGuard, Ordering};
 
 /// Bytes of one packet.
 pub const PACKET_BYTES: usize = 64;
@@ -31,7 +31,10 @@ pub trait QueuePort {
 
 /// Room for one packet, written as atomics because the device reads it at the same time.
 #[repr(C, align(64))]
-pub struct Slot([AtomicU32; 16]);
+pub struct Slot {
+    words: [AtomicU32; 16],
+    body: BodyAccess,
+}
 
 #[cfg(not(loom))]
 const _: () = assert!(size_of::<Slot>() == PACKET_BYTES);
@@ -41,26 +44,28 @@ impl Slot {
     #[must_use]
     pub fn invalid() -> Self {
         let first = u32::from(Header::new(PacketType::Invalid).to_bits());
-        Self(std::array::from_fn(|word| AtomicU32::new(if word == 0 { first } else { 0 })))
+        Self { words: std::array::from_fn(|word| AtomicU32::new(if word == 0 { first } else { 0 })), body: BodyAccess::new() }
     }
 
     fn publish(&self, words: &PacketWords) {
-        for (slot, word) in self.0.iter().zip(words).skip(1) {
+        self.body.write();
+        for (slot, word) in self.words.iter().zip(words).skip(1) {
             slot.store(*word, Ordering::Relaxed);
         }
-        self.0[0].store(words[0], Ordering::Release);
+        self.words[0].store(words[0], Ordering::Release);
     }
 
     /// Takes the packet as a packet processor does: `None` while it is invalid, else its words, the slot made invalid again.
     /// The caller is the queue's one consumer and has not yet advanced the read index past this slot.
     #[must_use]
     pub fn consume(&self) -> Option<PacketWords> {
-        let first = self.0[0].load(Ordering::Acquire);
+        let first = self.words[0].load(Ordering::Acquire);
         if PacketType::of_header(first as u16) == Ok(PacketType::Invalid) {
             return None;
         }
-        let words = std::array::from_fn(|word| if word == 0 { first } else { self.0[word].load(Ordering::Relaxed) });
-        self.0[0].store(u32::from(Header::new(PacketType::Invalid).to_bits()), Ordering::Relaxed);
+        self.body.read();
+        let words = std::array::from_fn(|word| if word == 0 { first } else { self.words[word].load(Ordering::Relaxed) });
+        self.words[0].store(u32::from(Header::new(PacketType::Invalid).to_bits()), Ordering::Relaxed);
         Some(words)
     }
 }
@@ -195,6 +200,12 @@ impl<P: QueuePort> Ring<P> {
         Ok(index)
     }
 
+    /// The header that stands in the slot of packet `index` now. Evidence for a report only: the device may have consumed the packet,
+    /// and another producer may have reused the slot.
+    pub fn observe_header(&self, index: u64) -> u16 {
+        self.slots.slot(index).words[0].load(Ordering::Relaxed) as u16
+    }
+
     fn doorbell(&self) -> MutexGuard<'_, u64> {
         self.rung.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
@@ -254,7 +265,8 @@ impl<P: QueuePort> Drop for Reservation<'_, P> {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
+#[cfg(not(loom))]
 mod tests {
     use super::*;
     use crate::aql::RawPacket;
@@ -303,6 +315,7 @@ mod tests {
     fn a_published_packet_stands_whole_in_its_slot_and_the_doorbell_names_it() {
         let (ring, slots) = ring(4);
         assert_eq!(ring.submit(&packet(7)), Ok(0));
+        assert_eq!([ring.observe_header(0), ring.observe_header(1)], [2, 1]);
         assert_eq!(slots[0].consume(), Some(packet(7).0));
         assert_eq!(slots[0].consume(), None);
         assert_eq!(*ring.port().doorbell.lock().unwrap(), [0]);

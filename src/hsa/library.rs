@@ -101,8 +101,11 @@ pub(super) fn open(library: &Path) -> Result<(Library, PathBuf), LoadError> {
 
 fn dlopen(path: &Path) -> Result<Library, LoadError> {
     // SAFETY: runs the constructors of a library that the user chose as runtime, or that the system installed as such.
-    unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) }
-        .map_err(|error| LoadError::Dlopen { path: path.to_owned(), message: error.to_string() })
+    unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) }.map_err(|error| LoadError::Dlopen {
+        path: path.to_owned(),
+        // dlerror's own words are the source; the error itself only says which call failed.
+        message: std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string),
+    })
 }
 
 /// Says what is wrong with the file before the dynamic linker runs any of its code.
