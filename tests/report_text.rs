@@ -70,6 +70,7 @@ fn what_could_not_be_read_is_a_question_mark_and_never_a_minus() {
     let text = plain(&samples::hardware_with_every_outcome());
     assert_eq!(lines_with(&text, "0000:00:02.0"), ["0000:00:02.0 root port 32bit? 64bit? Root Port (run as root to read it)"]);
     assert_eq!(lines_with(&text, "0000:03:00.0"), ["0000:03:00.0 switch upstream port Routing- EgressBlck+ Switch"]);
+    assert_eq!(lines_with(&text, "0000:06:00.0"), ["0000:06:00.0 other ? PCI bridge (64 bytes known)"]);
     assert_eq!(lines_with(&text, "ReqEn"), ["0000:0b:00.0 endpoint ReqEn? Fiji"]);
 }
 

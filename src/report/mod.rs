@@ -7,7 +7,6 @@ mod evidence;
 pub mod json;
 mod outcome;
 mod path;
-mod path_reading;
 mod run;
 mod style;
 mod table;

@@ -55,7 +55,9 @@ fn bits(hop: &HopReport) -> String {
         ("EgressBlck", hop.egress_blocked),
         ("BusMaster", hop.bus_master),
     ];
-    named.iter().filter_map(|(name, bit)| bit.map(|bit| format!("{name}{bit}"))).collect::<Vec<_>>().join(" ")
+    let shown: Vec<String> = named.iter().filter_map(|(name, bit)| bit.map(|bit| format!("{name}{bit}"))).collect();
+    // A hop whose role could not be read has bits all the same.
+    if shown.is_empty() && hop.note.is_some() { Bit::Unknown.to_string() } else { shown.join(" ") }
 }
 
 fn outcome_cell(case: Option<&CaseReport>) -> Cell {

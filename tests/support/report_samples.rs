@@ -268,7 +268,7 @@ pub fn hardware_with_every_outcome() -> Report {
                 egress_blocked: Some(Bit::Clear),
                 ..hop("0000:04:08.0", HopRole::SwitchDownstream, "Switch")
             },
-            hop("0000:06:00.0", HopRole::Other, "PCI bridge"),
+            HopReport { note: Some("64 bytes known".to_owned()), ..hop("0000:06:00.0", HopRole::Other, "PCI bridge") },
             HopReport { requester_enable: Some(Bit::Unknown), ..hop("0000:0b:00.0", HopRole::Endpoint, "Fiji") },
         ],
         capability: PathCapability::Incapable,
