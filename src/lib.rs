@@ -6,6 +6,7 @@
 
 pub mod aql;
 pub mod hsa;
+pub mod kernels;
 pub mod kfd;
 pub mod model;
 pub mod pci;

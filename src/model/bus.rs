@@ -150,3 +150,98 @@ macro_rules! perform {
 
 perform!(perform_u32, AtomicU32, u32, i32);
 perform!(perform_u64, AtomicU64, u64, i64);
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::ptr::NonNull;
+
+    use super::*;
+    use crate::model::memory::{HostPtr, Mapping, MemoryMap, Protection};
+
+    const VA: GpuVa = GpuVa(0x1_0000);
+
+    /// Gives one answer to every AtomicOp and counts the questions.
+    struct Answer(Admission, Cell<u32>);
+
+    impl Fabric for Answer {
+        fn admit(&self, _op: RmwOp, _width: OperandWidth) -> Admission {
+            self.1.set(self.1.get() + 1);
+            self.0
+        }
+    }
+
+    fn with_word(initial: u64, home: Home, admission: Admission, work: impl FnOnce(&Bus<'_>)) -> (u64, u32) {
+        let word = AtomicU64::new(initial);
+        let memory = MemoryMap::new();
+        let host = HostPtr::new(NonNull::from(&word).cast());
+        // SAFETY: the word outlives the map, which is dropped at the end of this function.
+        unsafe { memory.map(Mapping { va: VA, length: 8, host, home, protection: Protection::ReadWrite }) }.unwrap();
+        let fabric = Answer(admission, Cell::new(0));
+        work(&Bus::new(memory.view(), &fabric));
+        (word.load(Ordering::Relaxed), fabric.1.get())
+    }
+
+    #[test]
+    fn a_dropped_atomic_op_leaves_memory_alone_and_returns_all_ones() {
+        let left = with_word(7, Home::Host, Admission::Dropped, |bus| {
+            assert_eq!(bus.rmw_u64(VA, RmwOp::Add, 1, 0), Ok(u64::MAX));
+            assert_eq!(bus.rmw_u32(VA, RmwOp::Swap, 1, 0), Ok(u32::MAX));
+            assert_eq!(bus.add_u64(VA, 1), Ok(Admission::Dropped));
+        });
+        assert_eq!(left, (7, 3));
+    }
+
+    #[test]
+    fn an_atomic_on_device_local_memory_does_not_ask_the_fabric() {
+        let left = with_word(7, Home::DeviceLocal, Admission::Dropped, |bus| {
+            assert_eq!(bus.rmw_u64(VA, RmwOp::Or, 8, 0), Ok(7));
+            assert_eq!(bus.add_u64(VA, 1), Ok(Admission::Performed));
+        });
+        assert_eq!(left, (16, 0));
+    }
+
+    #[test]
+    fn a_misaligned_atomic_op_is_a_fault_before_it_reaches_the_fabric() {
+        let left = with_word(7, Home::Host, Admission::Performed, |bus| {
+            assert!(bus.rmw_u32(VA + 2, RmwOp::Add, 1, 0).is_err());
+        });
+        assert_eq!(left, (7, 0));
+    }
+
+    /// Rows after the operation tables of AMD's GCN3 ISA manual (FLAT_ATOMIC_*).
+    #[test]
+    fn every_operation_returns_the_old_value_and_stores_what_the_isa_manual_says() {
+        const MINUS_2: u32 = -2i32 as u32;
+        for (op, old, operand, compare, new) in [
+            (RmwOp::Add, u32::MAX, 2, 0, 1),
+            (RmwOp::Sub, 1, 2, 0, u32::MAX),
+            (RmwOp::Swap, 1, 2, 0, 2),
+            (RmwOp::CompareSwap, 5, 9, 5, 9),
+            (RmwOp::CompareSwap, 5, 9, 6, 5),
+            (RmwOp::And, 0b1100, 0b1010, 0, 0b1000),
+            (RmwOp::Or, 0b1100, 0b1010, 0, 0b1110),
+            (RmwOp::Xor, 0b1100, 0b1010, 0, 0b0110),
+            (RmwOp::SignedMin, 1, MINUS_2, 0, MINUS_2),
+            (RmwOp::SignedMax, 1, MINUS_2, 0, 1),
+            (RmwOp::UnsignedMin, 1, MINUS_2, 0, 1),
+            (RmwOp::UnsignedMax, 1, MINUS_2, 0, MINUS_2),
+            (RmwOp::WrapInc, 4, 5, 0, 5),
+            (RmwOp::WrapInc, 5, 5, 0, 0),
+            (RmwOp::WrapInc, 6, 5, 0, 0),
+            (RmwOp::WrapDec, 5, 5, 0, 4),
+            (RmwOp::WrapDec, 0, 5, 0, 5),
+            (RmwOp::WrapDec, 6, 5, 0, 5),
+        ] {
+            let left = with_word(u64::from(old), Home::Host, Admission::Performed, |bus| {
+                assert_eq!(bus.rmw_u32(VA, op, operand, compare), Ok(old), "{op:?}");
+            });
+            assert_eq!(left, (u64::from(new), 1), "{op:?}");
+            let widen = |value: u32| value as i32 as u64;
+            let left = with_word(widen(old), Home::Host, Admission::Performed, |bus| {
+                assert_eq!(bus.rmw_u64(VA, op, widen(operand), widen(compare)), Ok(widen(old)), "{op:?}");
+            });
+            assert_eq!(left.0, widen(new), "{op:?} in 64 bits");
+        }
+    }
+}

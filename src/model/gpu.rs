@@ -1,12 +1,18 @@
 //! The in-process door: a software GPU that a runtime maps memory into and creates queues on.
 
+use std::fmt;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::address::GpuVa;
-use super::memory::MemoryMap;
+use super::device::{self, Device, Wakeup};
+use super::fabric::{FabricCounters, PathError, PciPath};
+use super::memory::{MapError, MemoryFault, MemoryMap};
 use super::processor::QueueFault;
+use crate::pci::sysfs::SysfsRoot;
+use crate::pci::{Bdf, BdfError};
 
 /// Which modelled PCI function this GPU is.
 #[derive(Clone, Debug)]
@@ -19,7 +25,7 @@ pub struct GpuConfig {
 
 /// Receives the device's interrupts (MSI in hardware): the event id that a signal names (`amd_signal_t.event_id`).
 pub trait InterruptSink: Send + Sync {
-    /// An event fired. Called on the device's thread; must not block.
+    /// An event fired. Called on the device's thread, which holds no lock of the device then; must not block.
     fn raise(&self, event_id: u32);
 }
 
@@ -34,18 +40,32 @@ pub struct QueueDescriptor {
     pub packets: NonZeroU32,
 }
 
-/// The device.
-#[derive(Debug)]
-pub struct Gpu {}
-
 /// A queue's doorbell register.
 #[derive(Debug)]
-pub struct Doorbell {}
+pub struct Doorbell {
+    /// One past the highest index rung: packets below it may be looked for.
+    published_end: AtomicU64,
+    wakeup: Arc<Wakeup>,
+}
 
 impl Doorbell {
+    pub(super) fn new(read_index: u64, wakeup: Arc<Wakeup>) -> Self {
+        Self { published_end: AtomicU64::new(read_index), wakeup }
+    }
+
     /// An MMIO store of the index of the last published packet.
-    pub fn ring(&self, _index: u64) {
-        todo!()
+    ///
+    /// The device keeps the highest index it was told, so producers may ring out of order. Ringing too far does no harm: a slot
+    /// that is not published yet is waited for. The index `u64::MAX`, with which runtimes initialise doorbells, says nothing.
+    #[inline]
+    pub fn ring(&self, index: u64) {
+        self.published_end.fetch_max(index.wrapping_add(1), Ordering::SeqCst);
+        self.wakeup.wake();
+    }
+
+    #[inline]
+    pub(super) fn published_end(&self) -> u64 {
+        self.published_end.load(Ordering::SeqCst)
     }
 }
 
@@ -55,48 +75,111 @@ pub struct QueueId(pub u32);
 
 /// Why the device refused.
 #[derive(Debug, thiserror::Error)]
-pub enum GpuError {}
+pub enum GpuError {
+    /// The configured endpoint is no PCI address.
+    #[error(transparent)]
+    Endpoint(#[from] BdfError),
+    /// The path to host memory cannot be set up.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// The system has no thread left for the device.
+    #[error("cannot start the device's thread: {0}")]
+    Thread(#[source] std::io::Error),
+    /// A ring whose length is no power of two.
+    #[error("a ring of {packets} packets; it must be a power of two")]
+    RingLength {
+        /// The length asked for.
+        packets: u32,
+    },
+    /// A ring that is not aligned to its packets.
+    #[error("a ring at {ring}; it must be aligned to 64 bytes")]
+    RingAlignment {
+        /// The address asked for.
+        ring: GpuVa,
+    },
+    /// The device cannot reach the ring or the `amd_queue_t`.
+    #[error("the queue's memory is not mapped for the device: {0}")]
+    QueueMemory(#[from] MemoryFault),
+    /// The copies of the queue's packets cannot be mapped.
+    #[error("no place in the device's address space for the queue's packets in flight: {0}")]
+    Shadow(#[from] MapError),
+    /// Every queue slot is taken.
+    #[error("the device has {limit} queues, and all are in use; destroy one first")]
+    TooManyQueues {
+        /// Queues the device has.
+        limit: u32,
+    },
+}
+
+/// The device: dropping it powers it down.
+pub struct Gpu {
+    device: Device,
+}
+
+impl fmt::Debug for Gpu {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Gpu").field("path", self.device.path()).finish_non_exhaustive()
+    }
+}
 
 impl Gpu {
+    /// Ticks per second of the device clock.
+    pub const TIMESTAMP_HZ: u64 = 1_000_000_000;
+
+    /// Queues the device has, as many as AMD's runtime has doorbells for in a process.
+    pub const MAX_QUEUES: u32 = 128;
+
     /// Powers the device up: maps its config space and starts its thread.
     ///
     /// # Errors
     /// The tree is missing or malformed.
-    pub fn start(_config: &GpuConfig, _interrupts: Arc<dyn InterruptSink>) -> Result<Self, GpuError> {
-        todo!()
+    pub fn start(config: &GpuConfig, interrupts: Arc<dyn InterruptSink>) -> Result<Self, GpuError> {
+        let endpoint: Bdf = config.endpoint.parse()?;
+        let path = PciPath::open(&SysfsRoot::new(&config.sysfs_root), &endpoint)?;
+        Self::over(path, interrupts)
+    }
+
+    pub(super) fn over(path: PciPath, interrupts: Arc<dyn InterruptSink>) -> Result<Self, GpuError> {
+        Ok(Self { device: Device::start(path, interrupts).map_err(GpuError::Thread)? })
     }
 
     /// The device's address space, for the runtime to map and unmap.
     #[must_use]
     pub fn memory(&self) -> &MemoryMap {
-        todo!()
+        self.device.memory()
     }
 
-    /// Starts processing a queue.
+    /// Starts processing a queue, at the read index that its `amd_queue_t` holds.
     ///
     /// # Errors
-    /// The descriptor's memory is not mapped, or there are too many queues.
-    pub fn create_queue(&self, _descriptor: QueueDescriptor) -> Result<(QueueId, Arc<Doorbell>), GpuError> {
-        todo!()
+    /// The ring is malformed, its memory or the `amd_queue_t` is not mapped for writing, or there are too many queues.
+    pub fn create_queue(&self, descriptor: QueueDescriptor) -> Result<(QueueId, Arc<Doorbell>), GpuError> {
+        self.device.attach(descriptor)
     }
 
     /// Stops a queue; returns when no wave of it runs and its memory is no longer touched.
-    pub fn destroy_queue(&self, _queue: QueueId) {
-        todo!()
+    ///
+    /// It waits for the quantum that runs, some tens of microseconds, and never longer than ten seconds, as when the device's
+    /// thread is dead. A queue that is not there is no error.
+    pub fn destroy_queue(&self, queue: QueueId) {
+        self.device.detach(queue);
     }
 
     /// What stopped the queue that failed last: the code in its inactive signal says which kind, this says why and where.
     #[must_use]
     pub fn last_fault(&self) -> Option<QueueFault> {
-        todo!()
+        self.device.last_fault()
     }
 
-    /// The device clock that signal timestamps are in, in ticks of [`Self::TIMESTAMP_HZ`].
+    /// What became of the device's AtomicOps to host memory so far.
+    #[must_use]
+    pub fn fabric_counters(&self) -> FabricCounters {
+        self.device.path().counters()
+    }
+
+    /// The device clock that signal timestamps are in, in ticks of [`Self::TIMESTAMP_HZ`]: CLOCK_MONOTONIC.
     #[must_use]
     pub fn timestamp(&self) -> u64 {
-        todo!()
+        device::device_clock()
     }
-
-    /// Ticks per second of the device clock.
-    pub const TIMESTAMP_HZ: u64 = 1_000_000_000;
 }

@@ -12,3 +12,5 @@ mod live_config;
 pub mod memory;
 pub mod processor;
 pub mod queue_error;
+#[cfg(test)]
+mod test_path;

@@ -94,7 +94,7 @@ impl Serialize for PortType {
 }
 
 /// The PCI Express capability of a function: where it is and what it says of the function.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct PcieCapability {
     /// Where the capability starts.
     pub offset: ConfigOffset,
@@ -120,7 +120,9 @@ impl PcieCapability {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum CapabilityError {
     /// The walk led past the bytes that are known: the capability may exist, we do not see it.
-    #[error("config space is needed up to {needed} but known only to {known:#04x}; read it as root (lspci -xxx)")]
+    #[error(
+        "config space is known only up to {known:#x} and the list goes on at {needed}; run as root (a dump: take it with `lspci -xxx` as root)"
+    )]
     BeyondKnown {
         /// First offset that would have been needed.
         needed: ConfigOffset,

@@ -3,6 +3,7 @@
 use super::bdf::Bdf;
 use super::capability::{CapabilityError, PcieCapability, PortType};
 use super::config::ConfigSpace;
+use super::dump::DumpedFunction;
 use super::registers as reg;
 use serde::{Serialize, Serializer};
 use std::fmt;
@@ -51,6 +52,15 @@ pub enum PcieReading {
     Unknown(CapabilityError),
 }
 
+impl Serialize for PcieReading {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Present(capability) => serializer.serialize_some(capability),
+            Self::Absent | Self::Unknown(_) => serializer.serialize_none(),
+        }
+    }
+}
+
 /// A function on the path with the registers that decide about AtomicOps. `None` in a register means unknown, or not there
 /// in this version of the capability; never zero.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -67,8 +77,7 @@ pub struct Hop {
     pub device_id: Option<u16>,
     /// The physical function, when this is an SR-IOV virtual function.
     pub physical_function: Option<Bdf>,
-    /// The PCI Express capability.
-    #[serde(skip)]
+    /// The PCI Express capability. Serialized as the capability, or as null: `role` and `unknown_because` tell the rest.
     pub pcie: PcieReading,
     /// Command register.
     pub command: Option<u16>,
@@ -156,15 +165,49 @@ impl Hop {
 /// The path from the root complex down to a device: what sits right below the host bridge first, the device last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Hierarchy {
-    /// The hops in order. A path read from a dump may consist of the device alone.
+    /// The hops in order.
     pub hops: Vec<Hop>,
+    /// Whether there may be more above the first hop.
+    pub completeness: Completeness,
+}
+
+/// How far up a path is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Completeness {
+    /// The first hop is on a root bus: there is nothing above it.
+    Whole,
+    /// There may be bridges above the first hop, as in a dump of the device alone.
+    Partial,
 }
 
 impl Hierarchy {
+    /// Puts the path to a device together from the functions of a dump: the bridge above a bus is the one that has it as its
+    /// secondary bus. `None` when the device is not among them.
+    pub fn from_dump(functions: &[DumpedFunction], device: &Bdf) -> Option<Self> {
+        let mut below = functions.iter().find(|function| function.bdf == *device)?;
+        let mut hops = vec![Hop::read(below.bdf, &below.config)];
+        while let Some(bridge) = functions.iter().find(|bridge| is_above(bridge, below)) {
+            hops.push(Hop::read(bridge.bdf, &bridge.config));
+            below = bridge;
+        }
+        hops.reverse();
+        let has_root_port = hops.iter().any(|hop| hop.port_type() == Some(PortType::RootPort));
+        Some(Self { hops, completeness: if has_root_port { Completeness::Whole } else { Completeness::Partial } })
+    }
+
     /// The device at the end of the path; `None` when there are no hops at all.
     pub fn endpoint(&self) -> Option<&Hop> {
         self.hops.last()
     }
+}
+
+/// Bus numbers grow downwards, which also keeps a contradictory dump from leading round in circles.
+fn is_above(bridge: &DumpedFunction, below: &DumpedFunction) -> bool {
+    bridge.config.header_layout() == Some(reg::LAYOUT_BRIDGE)
+        && bridge.bdf.domain == below.bdf.domain
+        && bridge.bdf.bus < below.bdf.bus
+        && bridge.config.u8(reg::SECONDARY_BUS) == Some(below.bdf.bus)
 }
 
 fn role(pcie: PcieReading, layout: Option<u8>) -> HopRole {
@@ -186,5 +229,45 @@ fn name(vendor_id: Option<u16>, device_id: Option<u16>) -> String {
             Some(vendor) => format!("{} device {device_id:04x}", vendor.name()),
             None => format!("device {vendor_id:04x}:{device_id:04x}"),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pci::dump;
+
+    const FIJI_AFTER: &str = include_str!("../../tests/data/lspci/02-fiji-after.txt");
+    const NAVI: &str = include_str!("../../tests/data/lspci/08-navi10-xxxx.txt");
+
+    fn hop(text: &str, known: usize) -> Hop {
+        let function = dump::read(text).unwrap().remove(0);
+        Hop::read(function.bdf, &ConfigSpace::from_bytes(function.config.bytes()[..known].to_vec()))
+    }
+
+    #[test]
+    fn registers_and_name_come_from_config_space() {
+        let fiji = hop(FIJI_AFTER, 256);
+        assert_eq!((fiji.vendor_id, fiji.device_id, fiji.command), (Some(0x1002), Some(0x7300), Some(0x0507)));
+        assert_eq!((fiji.device_capabilities_2, fiji.device_control_2), (Some(0x0070_0000), Some(0x0040)));
+        assert_eq!(fiji.uncorrectable_error_status, None);
+        assert!(fiji.name.contains("Fiji"));
+        assert_eq!(hop(NAVI, 0x170).uncorrectable_error_status, Some(0));
+    }
+
+    #[test]
+    fn a_register_past_the_known_bytes_is_unknown_and_the_ones_before_it_are_not() {
+        let fiji = hop(FIJI_AFTER, 0x80);
+        assert_eq!((fiji.device_capabilities_2, fiji.device_control_2), (Some(0x0070_0000), None));
+        assert_eq!((fiji.atomic_capabilities(), fiji.atomic_control()), (Some(0x0070_0000), None));
+    }
+
+    #[test]
+    fn unknown_is_null_in_json() {
+        let json = serde_json::to_value(hop(FIJI_AFTER, 64)).unwrap();
+        assert_eq!((&json["bdf"], &json["role"]), (&"0000:0b:00.0".into(), &"function".into()));
+        assert!(json["pcie"].is_null() && json["device_control_2"].is_null() && json["unknown_because"].is_string());
+        let json = serde_json::to_value(hop(FIJI_AFTER, 256)).unwrap();
+        assert_eq!((&json["role"], &json["pcie"]["offset"]), (&"legacy endpoint".into(), &0x58.into()));
     }
 }

@@ -18,4 +18,4 @@ pub mod tree;
 pub use bdf::{Bdf, BdfError};
 pub use capability::{CapabilityError, PcieCapability, PortType};
 pub use config::{ConfigOffset, ConfigSpace};
-pub use hierarchy::{Hierarchy, Hop, HopRole, PcieReading};
+pub use hierarchy::{Completeness, Hierarchy, Hop, HopRole, PcieReading};

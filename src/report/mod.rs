@@ -4,9 +4,13 @@
 //! JSON form (`results/verify.schema.json`) is the same values under the same names.
 
 mod evidence;
+pub mod json;
 mod outcome;
 mod path;
 mod run;
+mod style;
+mod table;
+pub mod text;
 
 pub use evidence::{Evidence, FabricCounters, OutputEvidence, QueueEvidence, SignalEvidence};
 pub use outcome::{Outcome, Standing};
@@ -15,3 +19,4 @@ pub use run::{
     AtomicsMode, BedKind, BedReport, CaseReport, DeviceReport, Diagnosis, ExitCode, Prediction, Report, RequesterReadback,
     RunReport, Tool, Verdict,
 };
+pub use style::{Colour, TextStyle};

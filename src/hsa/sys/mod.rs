@@ -2,3 +2,6 @@
 #![allow(missing_docs, non_camel_case_types, non_upper_case_globals, non_snake_case, clippy::all)]
 
 include!("bindings.rs");
+
+#[cfg(all(test, feature = "bindgen"))]
+mod tests;

@@ -2,10 +2,30 @@
 //!
 //! The packet processor builds a [`Launch`] from an AQL packet and the kernel descriptor and calls [`Dispatch::run`] until it
 //! has finished. It knows nothing of instructions; this module knows nothing of packets.
+//!
+//! All waves of a workgroup are resident together, and several workgroups at a time, in slots. Waves take turns: one that sleeps,
+//! reaches a barrier or uses up its quantum makes room for the next, so waves that wait for each other make progress. A slot
+//! whose workgroup ends takes the next one at once, while its registers are still in the cache.
+
+mod descriptor;
+mod dispatch;
+mod geometry;
+mod workgroup;
+
+#[cfg(test)]
+mod tests;
 
 use super::address::GpuVa;
-use super::bus::Bus;
 use super::memory::MemoryFault;
+
+pub use super::isa::WaveFault;
+pub use dispatch::{Dispatch, Engine};
+
+/// Work-items in a workgroup at most (`HSA_AGENT_INFO_WORKGROUP_MAX_SIZE` of this device).
+pub const WORKGROUP_ITEMS_MAX: u64 = 1024;
+
+/// LDS bytes that a workgroup can have.
+pub const GROUP_SEGMENT_BYTES_MAX: u32 = 64 * 1024;
 
 /// Everything the packet processor hands to the shader engines for one kernel dispatch.
 #[derive(Clone, Copy, Debug)]
@@ -30,35 +50,6 @@ pub struct Launch {
     pub private_segment_bytes: u32,
 }
 
-/// Why a wave stopped the whole dispatch.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum WaveFault {
-    /// A word sequence that this device does not execute.
-    #[error("illegal instruction at {pc}: {words:08x?}")]
-    IllegalInstruction {
-        /// Address of the instruction.
-        pc: GpuVa,
-        /// Its first words.
-        words: Vec<u32>,
-    },
-    /// A load, store, atomic or instruction fetch that memory refused.
-    #[error("{fault} (instruction at {pc})")]
-    Memory {
-        /// Address of the instruction.
-        pc: GpuVa,
-        /// What memory said.
-        fault: MemoryFault,
-    },
-    /// `s_trap`, which a kernel executes for `llvm.trap` and `llvm.debugtrap`.
-    #[error("s_trap {id} at {pc}")]
-    Trap {
-        /// Address of the instruction.
-        pc: GpuVa,
-        /// Trap number; 2 is `llvm.trap`.
-        id: u8,
-    },
-}
-
 /// Why a launch cannot start at all; the packet processor turns it into a queue error.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LaunchError {
@@ -79,6 +70,14 @@ pub enum LaunchError {
         /// Bytes there are.
         available: u32,
     },
+    /// The workgroup is too large.
+    #[error("a workgroup of {items} work-items, and the device takes {available}")]
+    Workgroup {
+        /// Work-items asked for.
+        items: u64,
+        /// Work-items a workgroup can have.
+        available: u64,
+    },
 }
 
 /// How far a quantum got.
@@ -95,22 +94,3 @@ pub enum Step {
 /// Wave instructions to execute before yielding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InstructionBudget(pub u32);
-
-/// A kernel launch in progress.
-#[derive(Debug)]
-pub struct Dispatch {}
-
-impl Dispatch {
-    /// Reads the descriptor and prepares the first workgroups.
-    ///
-    /// # Errors
-    /// The launch cannot start.
-    pub fn new(_launch: &Launch, _bus: &Bus<'_>) -> Result<Self, LaunchError> {
-        todo!()
-    }
-
-    /// Executes up to `budget` wave instructions.
-    pub fn run(&mut self, _bus: &Bus<'_>, _budget: InstructionBudget) -> Step {
-        todo!()
-    }
-}

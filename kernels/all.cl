@@ -1,0 +1,4 @@
+// One code object per target holds every kernel.
+#include "copy.cl"
+#include "atomics.cl"
+#include "litmus.cl"

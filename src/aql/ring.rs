@@ -1,0 +1,396 @@
+//! The producer side of a user-mode queue (HSA 1.2 §2.8.3): reserve slots, write bodies, publish, ring.
+//!
+//! What holds for every packet, checked by loom in `ring_loom.rs`:
+//!
+//! * A slot is written only after the read index has passed its previous packet, and by the one producer that reserved it.
+//! * Its body is complete before its first word, whose release store is what publishes it; nothing reads it back afterwards.
+//! * Every publication is followed by a doorbell store whose value is at least its index, and doorbell values never fall.
+
+use std::num::NonZeroU32;
+use std::ops::Range;
+use std::ptr::NonNull;
+
+use super::header::{Header, PacketType};
+use super::packet::{BARRIER_DEPENDENCIES, BarrierAnd, Packet, PacketWords};
+use super::sync::{AtomicU32, BodyAccess, Mutex, MutexGuard, Ordering};
+
+/// Bytes of one packet.
+pub const PACKET_BYTES: usize = 64;
+
+/// The queue's indices and doorbell, wherever they live.
+pub trait QueuePort {
+    /// Index of the oldest packet not yet consumed, with acquire ordering.
+    fn load_read_index(&self) -> u64;
+    /// Index of the next packet to reserve.
+    fn load_write_index(&self) -> u64;
+    /// Moves the write index from `expected` to `desired`; returns what it found there.
+    fn cas_write_index(&self, expected: u64, desired: u64) -> u64;
+    /// Tells the device that packets up to and including `index` are published, with release ordering.
+    fn ring_doorbell(&self, index: u64);
+}
+
+/// Room for one packet, written as atomics because the device reads it at the same time.
+#[repr(C, align(64))]
+pub struct Slot {
+    words: [AtomicU32; 16],
+    body: BodyAccess,
+}
+
+#[cfg(not(loom))]
+const _: () = assert!(size_of::<Slot>() == PACKET_BYTES);
+
+impl Slot {
+    /// A slot that the packet processor will wait at.
+    #[must_use]
+    pub fn invalid() -> Self {
+        let first = u32::from(Header::new(PacketType::Invalid).to_bits());
+        Self { words: std::array::from_fn(|word| AtomicU32::new(if word == 0 { first } else { 0 })), body: BodyAccess::new() }
+    }
+
+    fn publish(&self, words: &PacketWords) {
+        self.body.write();
+        for (slot, word) in self.words.iter().zip(words).skip(1) {
+            slot.store(*word, Ordering::Relaxed);
+        }
+        self.words[0].store(words[0], Ordering::Release);
+    }
+
+    /// Takes the packet as a packet processor does: `None` while it is invalid, else its words, the slot made invalid again.
+    /// The caller is the queue's one consumer and has not yet advanced the read index past this slot.
+    #[must_use]
+    pub fn consume(&self) -> Option<PacketWords> {
+        let first = self.words[0].load(Ordering::Acquire);
+        if PacketType::of_header(first as u16) == Ok(PacketType::Invalid) {
+            return None;
+        }
+        self.body.read();
+        let words = std::array::from_fn(|word| if word == 0 { first } else { self.words[word].load(Ordering::Relaxed) });
+        self.words[0].store(u32::from(Header::new(PacketType::Invalid).to_bits()), Ordering::Relaxed);
+        Some(words)
+    }
+}
+
+/// The packets of a queue in memory.
+///
+/// Invariant, promised to [`SlotMemory::new`]: the slots stay mapped for writing as long as this value lives, and this process
+/// touches them only through atomics.
+#[derive(Debug)]
+pub struct SlotMemory {
+    base: NonNull<Slot>,
+    packets: NonZeroU32,
+}
+
+// SAFETY: the slots are atomics that outlive the value (invariant), so any thread may use them.
+unsafe impl Send for SlotMemory {}
+// SAFETY: as above; all access goes through atomics.
+unsafe impl Sync for SlotMemory {}
+
+impl SlotMemory {
+    /// Wraps the ring at `base`. Returns `None` unless `packets` is a power of two, as every AQL queue's size is.
+    ///
+    /// # Safety
+    /// `base` points to `packets` consecutive slots that keep the invariant above.
+    #[must_use]
+    pub unsafe fn new(base: NonNull<Slot>, packets: u32) -> Option<Self> {
+        let packets = NonZeroU32::new(packets).filter(|packets| packets.is_power_of_two())?;
+        Some(Self { base, packets })
+    }
+
+    fn slot(&self, index: u64) -> &Slot {
+        let position = (index & u64::from(self.packets.get() - 1)) as usize;
+        // SAFETY: position < packets, so the slot lies in the ring, which lives as long as self (invariant).
+        unsafe { self.base.add(position).as_ref() }
+    }
+}
+
+/// Why no slot was reserved. No index has moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReserveError {
+    /// The device has not consumed enough packets yet; try again when the read index has moved.
+    #[error(
+        "the queue is full: {requested} packets requested, {free} of {capacity} free (read index {read_index}, write index {write_index})"
+    )]
+    Full {
+        /// Packets asked for.
+        requested: u32,
+        /// Packets that would fit now.
+        free: u32,
+        /// Packets in the ring.
+        capacity: u32,
+        /// Read index at that time.
+        read_index: u64,
+        /// Write index at that time.
+        write_index: u64,
+    },
+    /// The request can never fit.
+    #[error("{requested} packets can never fit a queue of {capacity}; reserve fewer or create a larger queue")]
+    LargerThanRing {
+        /// Packets asked for.
+        requested: u32,
+        /// Packets in the ring.
+        capacity: u32,
+    },
+}
+
+/// The producer's end of a queue; any number of threads may share it.
+#[derive(Debug)]
+pub struct Ring<P> {
+    slots: SlotMemory,
+    port: P,
+    /// One past the highest index the doorbell has been rung with.
+    rung: Mutex<u64>,
+}
+
+impl<P: QueuePort> Ring<P> {
+    /// Joins a ring with its indices. The ring must be the only producer of this queue.
+    pub fn new(slots: SlotMemory, port: P) -> Self {
+        Self { slots, port, rung: Mutex::new(0) }
+    }
+
+    /// Packets in the ring.
+    pub fn capacity(&self) -> NonZeroU32 {
+        self.slots.packets
+    }
+
+    /// The queue's indices and doorbell.
+    pub fn port(&self) -> &P {
+        &self.port
+    }
+
+    /// Reserves `packets` consecutive slots, or none.
+    ///
+    /// # Errors
+    /// [`ReserveError`]; never waits.
+    pub fn reserve(&self, packets: NonZeroU32) -> Result<Reservation<'_, P>, ReserveError> {
+        let (requested, capacity) = (packets.get(), self.slots.packets.get());
+        if requested > capacity {
+            return Err(ReserveError::LargerThanRing { requested, capacity });
+        }
+        let mut write_index = self.port.load_write_index();
+        loop {
+            let read_index = self.port.load_read_index();
+            // A read index beyond our older view of the write index only says that the view is old: the CAS will tell.
+            let used = write_index.saturating_sub(read_index);
+            if used + u64::from(requested) > u64::from(capacity) {
+                let free = u64::from(capacity).saturating_sub(used) as u32;
+                return Err(ReserveError::Full { requested, free, capacity, read_index, write_index });
+            }
+            let found = self.port.cas_write_index(write_index, write_index + u64::from(requested));
+            if found == write_index {
+                return Ok(Reservation {
+                    ring: self,
+                    first: write_index,
+                    next: write_index,
+                    end: write_index + u64::from(requested),
+                });
+            }
+            write_index = found;
+        }
+    }
+
+    /// Publishes one packet and rings the doorbell; returns the packet's index.
+    ///
+    /// # Errors
+    /// [`ReserveError::Full`]; never waits.
+    pub fn submit(&self, packet: &impl Packet) -> Result<u64, ReserveError> {
+        let mut reservation = self.reserve(NonZeroU32::MIN)?;
+        let index = reservation.first;
+        reservation.write(packet);
+        reservation.ring();
+        Ok(index)
+    }
+
+    /// The header that stands in the slot of packet `index` now. Evidence for a report only: the device may have consumed the packet,
+    /// and another producer may have reused the slot.
+    pub fn observe_header(&self, index: u64) -> u16 {
+        self.slots.slot(index).words[0].load(Ordering::Relaxed) as u16
+    }
+
+    fn doorbell(&self) -> MutexGuard<'_, u64> {
+        self.rung.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// Slots that belong to one producer until they are published.
+///
+/// Dropping it publishes barrier packets without dependencies into the slots not written and rings the doorbell, because a
+/// slot left invalid would stop the queue for good.
+#[must_use = "dropping a reservation fills it with empty barrier packets"]
+pub struct Reservation<'ring, P: QueuePort> {
+    ring: &'ring Ring<P>,
+    first: u64,
+    next: u64,
+    end: u64,
+}
+
+impl<P: QueuePort> Reservation<'_, P> {
+    /// Packet indices reserved.
+    pub fn indices(&self) -> Range<u64> {
+        self.first..self.end
+    }
+
+    /// Slots not yet written.
+    pub fn remaining(&self) -> u64 {
+        self.end - self.next
+    }
+
+    /// Publishes `packet` in the next slot and returns its index; `None` when every slot is used.
+    ///
+    /// The device may start it before the doorbell is rung.
+    pub fn write(&mut self, packet: &impl Packet) -> Option<u64> {
+        let index = self.next;
+        if index == self.end {
+            return None;
+        }
+        self.ring.slots.slot(index).publish(&packet.to_words());
+        self.next += 1;
+        Some(index)
+    }
+
+    /// Rings the doorbell once for everything written.
+    pub fn ring(self) {
+        drop(self);
+    }
+}
+
+impl<P: QueuePort> Drop for Reservation<'_, P> {
+    fn drop(&mut self) {
+        let empty = BarrierAnd::new(Header::new(PacketType::BarrierAnd), [0; BARRIER_DEPENDENCIES], 0);
+        while self.write(&empty).is_some() {}
+        // A producer that was overtaken rings again with the higher value: its packet may be the one the device waits at, and
+        // a device that went idle there looks again only when its doorbell is written.
+        let mut rung = self.ring.doorbell();
+        *rung = self.end.max(*rung);
+        self.ring.port.ring_doorbell(*rung - 1);
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests {
+    use super::*;
+    use crate::aql::RawPacket;
+    use std::sync::atomic::AtomicU64;
+
+    #[derive(Default)]
+    struct MemoryPort {
+        read: AtomicU64,
+        write: AtomicU64,
+        doorbell: std::sync::Mutex<Vec<u64>>,
+    }
+
+    impl QueuePort for MemoryPort {
+        fn load_read_index(&self) -> u64 {
+            self.read.load(Ordering::Acquire)
+        }
+        fn load_write_index(&self) -> u64 {
+            self.write.load(Ordering::Relaxed)
+        }
+        fn cas_write_index(&self, expected: u64, desired: u64) -> u64 {
+            self.write.compare_exchange(expected, desired, Ordering::AcqRel, Ordering::Relaxed).unwrap_or_else(|found| found)
+        }
+        fn ring_doorbell(&self, index: u64) {
+            self.doorbell.lock().unwrap().push(index);
+        }
+    }
+
+    fn ring(packets: u32) -> (Ring<MemoryPort>, &'static [Slot]) {
+        let slots: &'static [Slot] = Box::leak((0..packets).map(|_| Slot::invalid()).collect());
+        // SAFETY: the slots are leaked, hence mapped for ever, and only atomics touch them.
+        let memory = unsafe { SlotMemory::new(NonNull::from(slots).cast(), packets) };
+        (Ring::new(memory.unwrap(), MemoryPort::default()), slots)
+    }
+
+    fn packet(tag: u32) -> RawPacket {
+        let mut words = [tag; 16];
+        words[0] = u32::from(Header::new(PacketType::KernelDispatch).to_bits());
+        RawPacket(words)
+    }
+
+    fn count(packets: u32) -> NonZeroU32 {
+        NonZeroU32::new(packets).unwrap()
+    }
+
+    #[test]
+    fn a_published_packet_stands_whole_in_its_slot_and_the_doorbell_names_it() {
+        let (ring, slots) = ring(4);
+        assert_eq!(ring.submit(&packet(7)), Ok(0));
+        assert_eq!([ring.observe_header(0), ring.observe_header(1)], [2, 1]);
+        assert_eq!(slots[0].consume(), Some(packet(7).0));
+        assert_eq!(slots[0].consume(), None);
+        assert_eq!(*ring.port().doorbell.lock().unwrap(), [0]);
+    }
+
+    #[test]
+    fn a_full_ring_refuses_and_moves_no_index() {
+        let (ring, _) = ring(2);
+        ring.submit(&packet(0)).unwrap();
+        ring.submit(&packet(1)).unwrap();
+        let full = ReserveError::Full { requested: 1, free: 0, capacity: 2, read_index: 0, write_index: 2 };
+        assert_eq!(ring.submit(&packet(2)), Err(full));
+        assert_eq!(ring.port().write.load(Ordering::Relaxed), 2);
+        ring.port().read.store(1, Ordering::Release);
+        assert_eq!(ring.submit(&packet(2)), Ok(2));
+    }
+
+    #[test]
+    fn a_batch_larger_than_what_is_free_takes_nothing() {
+        let (ring, _) = ring(4);
+        ring.submit(&packet(0)).unwrap();
+        assert!(matches!(ring.reserve(count(4)).map(drop), Err(ReserveError::Full { free: 3, .. })));
+        assert!(matches!(ring.reserve(count(5)).map(drop), Err(ReserveError::LargerThanRing { capacity: 4, .. })));
+        assert_eq!(ring.port().write.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn a_batch_rings_once_with_its_last_index() {
+        let (ring, slots) = ring(4);
+        let mut batch = ring.reserve(count(3)).unwrap();
+        assert_eq!([batch.write(&packet(0)), batch.write(&packet(1)), batch.write(&packet(2))], [Some(0), Some(1), Some(2)]);
+        assert_eq!(batch.write(&packet(3)), None);
+        batch.ring();
+        assert_eq!(*ring.port().doorbell.lock().unwrap(), [2]);
+        assert_eq!(slots[2].consume(), Some(packet(2).0));
+    }
+
+    #[test]
+    fn an_abandoned_reservation_leaves_no_invalid_slot_behind() {
+        let (ring, slots) = ring(4);
+        let mut batch = ring.reserve(count(3)).unwrap();
+        batch.write(&packet(0));
+        drop(batch);
+        for slot in &slots[1..3] {
+            assert_eq!(PacketType::of_header(slot.consume().unwrap()[0] as u16), Ok(PacketType::BarrierAnd));
+        }
+        assert_eq!(*ring.port().doorbell.lock().unwrap(), [2]);
+    }
+
+    #[test]
+    fn doorbell_values_never_fall_when_a_later_reservation_rings_first() {
+        let (ring, _) = ring(4);
+        let first = ring.reserve(count(1)).unwrap();
+        let second = ring.reserve(count(1)).unwrap();
+        second.ring();
+        first.ring();
+        assert_eq!(*ring.port().doorbell.lock().unwrap(), [1, 1]);
+    }
+
+    #[test]
+    fn slots_are_used_again_in_order_after_wrapping_around() {
+        let (ring, slots) = ring(2);
+        for index in 0..100_u64 {
+            assert_eq!(ring.submit(&packet(index as u32)), Ok(index));
+            assert_eq!(slots[(index % 2) as usize].consume(), Some(packet(index as u32).0));
+            ring.port().read.store(index + 1, Ordering::Release);
+        }
+    }
+
+    #[test]
+    fn a_size_that_is_no_power_of_two_is_no_ring() {
+        let mut slot = Slot::invalid();
+        for packets in [0, 3, 6] {
+            // SAFETY: refused before any slot is touched.
+            assert!(unsafe { SlotMemory::new(NonNull::from(&mut slot), packets) }.is_none());
+        }
+    }
+}

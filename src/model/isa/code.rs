@@ -1,0 +1,145 @@
+//! Decoded code, in straight-line blocks that are decoded when a wave first reaches them.
+//!
+//! A block ends at the first instruction after which execution may be elsewhere, so nothing behind an `s_endpgm` is ever looked
+//! at: compilers fill that space with what need not be code.
+
+use std::collections::HashMap;
+
+use super::decode::{Opcodes, decode};
+use super::fault::WaveFault;
+use super::instruction::Instruction;
+use crate::model::address::GpuVa;
+use crate::model::memory::{Access, MapView, MemoryFault};
+
+/// An instruction in its block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// What to do.
+    pub instruction: Instruction,
+    /// Bytes from the start of the block to this instruction.
+    pub offset: u16,
+    /// Bytes from the start of the block to the next instruction.
+    pub next: u16,
+}
+
+/// Straight-line code.
+#[derive(Debug)]
+pub struct Block {
+    /// Address of the first instruction.
+    pub start: GpuVa,
+    /// At least one instruction.
+    pub steps: Box<[Step]>,
+}
+
+/// Instructions in a block at most, so that `offset` and `next` fit and a wave's turn ends in time.
+const LONGEST_BLOCK: usize = 512;
+
+/// Entries of the table in front of the map; a power of two.
+const LOOKASIDE: usize = 256;
+
+/// Decoded blocks by address, valid for one generation of the executable mappings.
+#[derive(Debug)]
+pub struct CodeCache {
+    opcodes: &'static Opcodes,
+    generation: Option<u64>,
+    blocks: Vec<Block>,
+    by_address: HashMap<GpuVa, u32>,
+    lookaside: Box<[(GpuVa, u32); LOOKASIDE]>,
+}
+
+/// No instruction is at an odd address.
+const NOWHERE: GpuVa = GpuVa(1);
+
+impl CodeCache {
+    /// An empty cache for a generation of the instruction set.
+    #[must_use]
+    pub fn new(opcodes: &'static Opcodes) -> Self {
+        Self {
+            opcodes,
+            generation: None,
+            blocks: Vec::new(),
+            by_address: HashMap::new(),
+            lookaside: Box::new([(NOWHERE, 0); LOOKASIDE]),
+        }
+    }
+
+    /// Forgets everything if executable memory has been mapped or unmapped since the last call.
+    pub fn revalidate(&mut self, view: &MapView<'_>) {
+        if self.generation != Some(view.code_generation()) {
+            self.generation = Some(view.code_generation());
+            self.blocks.clear();
+            self.by_address.clear();
+            self.lookaside.fill((NOWHERE, 0));
+        }
+    }
+
+    /// The block that starts at `pc`.
+    ///
+    /// # Errors
+    /// There is no instruction at `pc`: it cannot be fetched or decoded.
+    #[inline(always)]
+    pub fn block(&mut self, pc: GpuVa, view: &MapView<'_>) -> Result<&Block, WaveFault> {
+        let (address, index) = self.lookaside[lookaside_slot(pc)];
+        if address == pc {
+            return Ok(&self.blocks[index as usize]);
+        }
+        self.find(pc, view)
+    }
+
+    #[inline(never)]
+    fn find(&mut self, pc: GpuVa, view: &MapView<'_>) -> Result<&Block, WaveFault> {
+        let index = match self.by_address.get(&pc) {
+            Some(&index) => index,
+            None => {
+                let block = decode_block(self.opcodes, pc, view)?;
+                let index = self.blocks.len() as u32;
+                self.blocks.push(block);
+                self.by_address.insert(pc, index);
+                index
+            }
+        };
+        self.lookaside[lookaside_slot(pc)] = (pc, index);
+        Ok(&self.blocks[index as usize])
+    }
+}
+
+#[inline(always)]
+const fn lookaside_slot(pc: GpuVa) -> usize {
+    (pc.0 >> 2) as usize % LOOKASIDE
+}
+
+fn decode_block(opcodes: &Opcodes, start: GpuVa, view: &MapView<'_>) -> Result<Block, WaveFault> {
+    let mut steps = Vec::new();
+    let mut offset = 0;
+    while steps.len() < LONGEST_BLOCK {
+        match decode_step(opcodes, start, offset, view) {
+            Ok(step) => {
+                steps.push(step);
+                offset = step.next;
+                if step.instruction.ends_block() {
+                    break;
+                }
+            }
+            // The wave may never get that far; if it does, it asks for a block that starts there.
+            Err(_) if !steps.is_empty() => break,
+            Err(fault) => return Err(fault),
+        }
+    }
+    Ok(Block { start, steps: steps.into_boxed_slice() })
+}
+
+fn decode_step(opcodes: &Opcodes, start: GpuVa, offset: u16, view: &MapView<'_>) -> Result<Step, WaveFault> {
+    let pc = start + u64::from(offset);
+    let first = fetch(pc, view).map_err(|fault| WaveFault::Memory { pc, fault })?;
+    let second = fetch(pc + 4, view).ok();
+    match decode(opcodes, first, second) {
+        Some(decoded) => Ok(Step { instruction: decoded.instruction, offset, next: offset + 4 * u16::from(decoded.words) }),
+        None => Err(WaveFault::IllegalInstruction { pc, words: std::iter::once(first).chain(second).collect() }),
+    }
+}
+
+fn fetch(pc: GpuVa, view: &MapView<'_>) -> Result<u32, MemoryFault> {
+    let mut word = [0_u8; 4];
+    view.window(pc, 4, Access::Execute)?.copy_to(&mut word);
+    Ok(u32::from_le_bytes(word))
+}

@@ -1,0 +1,146 @@
+//! SOP1, SOP2, SOPC, SOPK, SOPP and SMEM.
+
+use super::{Decoded, Opcodes, Second, Smem, Sop1, Sopk, Sopp, Words, size_with_literal};
+use crate::model::isa::instruction::{Instruction, ScalarBinary, ScalarOffset, ScalarTest, ScalarUnary};
+use crate::model::isa::operand::{LITERAL, OperandSize, ScalarRegister, ScalarSource};
+
+impl ScalarUnary {
+    const fn source_size(self) -> OperandSize {
+        match self {
+            Self::Move64
+            | Self::ConditionalMove64
+            | Self::Not64
+            | Self::WholeQuad64
+            | Self::Reverse64
+            | Self::CountZeros64
+            | Self::CountOnes64
+            | Self::FindFirstZero64
+            | Self::FindFirstOne64
+            | Self::FindLastOne64
+            | Self::FindSignChange64
+            | Self::QuadMask64 => OperandSize::Bits64,
+            _ => OperandSize::Bits32,
+        }
+    }
+}
+
+impl ScalarBinary {
+    const fn source_sizes(self) -> (OperandSize, OperandSize) {
+        match self {
+            Self::Select64 | Self::Bitwise64(_) => (OperandSize::Bits64, OperandSize::Bits64),
+            Self::ShiftLeft64 | Self::ShiftRight64 | Self::ShiftRightSigned64 | Self::ExtractUnsigned64 | Self::ExtractSigned64 => {
+                (OperandSize::Bits64, OperandSize::Bits32)
+            }
+            _ => (OperandSize::Bits32, OperandSize::Bits32),
+        }
+    }
+}
+
+impl ScalarTest {
+    const fn source_sizes(self) -> (OperandSize, OperandSize) {
+        match self {
+            Self::Unsigned64(_) => (OperandSize::Bits64, OperandSize::Bits64),
+            Self::BitIsOne64 | Self::BitIsZero64 => (OperandSize::Bits64, OperandSize::Bits32),
+            _ => (OperandSize::Bits32, OperandSize::Bits32),
+        }
+    }
+}
+
+/// Size of an instruction with two 8-bit sources, either of which may be the literal.
+const fn size_of_two(a: u32, b: u32) -> u8 {
+    if a == LITERAL || b == LITERAL { 2 } else { 1 }
+}
+
+pub(super) fn sop1(opcodes: &Opcodes, words: Words) -> Option<Decoded> {
+    let number = words.bits(0, 8);
+    let destination = || ScalarRegister::new(words.bits(16, 7));
+    let source = |size| ScalarSource::decode(number, size, words.second);
+    let instruction = match (opcodes.sop1)(words.bits(8, 8))? {
+        Sop1::Unary(op) => Instruction::ScalarUnary { op, destination: destination()?, a: source(op.source_size())? },
+        Sop1::SaveExec(op) => Instruction::SaveExec { op, destination: destination()?, a: source(OperandSize::Bits64)? },
+        Sop1::GetProgramCounter => return Some(one_word(Instruction::GetProgramCounter { destination: destination()? })),
+        Sop1::SetProgramCounter => Instruction::SetProgramCounter { source: source(OperandSize::Bits64)? },
+        Sop1::SwapProgramCounter => {
+            Instruction::SwapProgramCounter { destination: destination()?, source: source(OperandSize::Bits64)? }
+        }
+    };
+    Some(Decoded { instruction, words: size_with_literal(number) })
+}
+
+pub(super) fn sop2(opcodes: &Opcodes, words: Words) -> Option<Decoded> {
+    let op = (opcodes.sop2)(words.bits(23, 7))?;
+    let (a, b) = (words.bits(0, 8), words.bits(8, 8));
+    let (a_size, b_size) = op.source_sizes();
+    let instruction = Instruction::ScalarBinary {
+        op,
+        destination: ScalarRegister::new(words.bits(16, 7))?,
+        a: ScalarSource::decode(a, a_size, words.second)?,
+        b: ScalarSource::decode(b, b_size, words.second)?,
+    };
+    Some(Decoded { instruction, words: size_of_two(a, b) })
+}
+
+pub(super) fn sopc(opcodes: &Opcodes, words: Words) -> Option<Decoded> {
+    let test = (opcodes.sopc)(words.bits(16, 7))?;
+    let (a, b) = (words.bits(0, 8), words.bits(8, 8));
+    let (a_size, b_size) = test.source_sizes();
+    let instruction = Instruction::ScalarCompare {
+        test,
+        a: ScalarSource::decode(a, a_size, words.second)?,
+        b: ScalarSource::decode(b, b_size, words.second)?,
+    };
+    Some(Decoded { instruction, words: size_of_two(a, b) })
+}
+
+/// Number of the MODE register: rounding and denormals, which this device does not model, so that writing it is harmless.
+const HARDWARE_REGISTER_MODE: u16 = 1;
+
+pub(super) fn sopk(opcodes: &Opcodes, words: Words) -> Option<Decoded> {
+    let value = words.bits(0, 16) as u16;
+    let register = || ScalarRegister::new(words.bits(16, 7));
+    let set = |words| (value & 0x3f == HARDWARE_REGISTER_MODE).then_some(Decoded { instruction: Instruction::Nothing, words });
+    match (opcodes.sopk)(words.bits(23, 5))? {
+        Sopk::Immediate(op) => {
+            Some(one_word(Instruction::ScalarImmediate { op, register: register()?, value: value.cast_signed() }))
+        }
+        Sopk::GetHardwareRegister => Some(one_word(Instruction::GetHardwareRegister { destination: register()?, field: value })),
+        Sopk::SetHardwareRegister => set(1),
+        Sopk::SetHardwareRegisterLiteral => words.second.and_then(|_| set(2)),
+    }
+}
+
+pub(super) fn sopp(opcodes: &Opcodes, words: Words) -> Option<Decoded> {
+    let value = words.bits(0, 16) as u16;
+    Some(one_word(match (opcodes.sopp)(words.bits(16, 7))? {
+        Sopp::Fixed(instruction) => instruction,
+        Sopp::Branch(condition) => Instruction::Branch { condition, words: value.cast_signed() },
+        // vmcnt, the low four bits, counts loads and stores that are under way.
+        Sopp::WaitCount if value & 0xf == 0 => Instruction::WaitForStores,
+        Sopp::WaitCount => Instruction::Order,
+        Sopp::Halt if value & 1 == 0 => Instruction::Nothing,
+        // Only a debugger could let it go on.
+        Sopp::Halt => return None,
+        Sopp::Trap => Instruction::Trap { id: value as u8 },
+    }))
+}
+
+pub(super) fn smem(opcodes: &Opcodes, words: Words, second: Second) -> Option<Instruction> {
+    let destination = || ScalarRegister::new(words.bits(6, 7));
+    Some(match (opcodes.smem)(words.bits(18, 8))? {
+        Smem::CacheOperation => Instruction::Nothing,
+        Smem::Clock => Instruction::ReadClock { destination: destination()? },
+        Smem::Load { words: count } => Instruction::ScalarLoad {
+            destination: destination()?,
+            base: ScalarRegister::new(words.bits(0, 6) << 1)?,
+            offset: match words.bits(17, 1) {
+                1 => ScalarOffset::Bytes(second.bits(0, 20)),
+                _ => ScalarOffset::Register(ScalarRegister::new(second.bits(0, 7))?),
+            },
+            words: count,
+        },
+    })
+}
+
+const fn one_word(instruction: Instruction) -> Decoded {
+    Decoded { instruction, words: 1 }
+}

@@ -1,0 +1,188 @@
+//! VOP1, VOP2, VOPC and VOP3.
+
+use super::{Decoded, Opcodes, Second, Vop1, Vop2, Vop3, Words, size_with_literal};
+use crate::model::isa::instruction::{CompareEffect, FloatModifiers, FloatTernary, Instruction, VectorTest};
+use crate::model::isa::operand::{OperandSize, ScalarRegister, ScalarSource, VectorRegister, VectorSource};
+
+/// The operands that an encoding provides, for the shapes that VOP1, VOP2, VOPC and VOP3 share.
+struct Operands {
+    destination: u32,
+    carry_out: ScalarRegister,
+    sources: [u32; 3],
+    literal: Option<u32>,
+    modifiers: FloatModifiers,
+}
+
+impl Operands {
+    fn register(&self) -> VectorRegister {
+        VectorRegister(self.destination as u8)
+    }
+
+    fn scalar_register(&self) -> Option<ScalarRegister> {
+        ScalarRegister::new(self.destination)
+    }
+
+    fn source(&self, which: usize, size: OperandSize) -> Option<VectorSource> {
+        VectorSource::decode(self.sources[which], size, self.literal)
+    }
+
+    fn word(&self, which: usize) -> Option<VectorSource> {
+        self.source(which, OperandSize::Bits32)
+    }
+
+    fn scalar(&self, which: usize) -> Option<ScalarSource> {
+        ScalarSource::decode(self.sources[which], OperandSize::Bits32, self.literal)
+    }
+
+    fn mask(&self, which: usize) -> Option<ScalarRegister> {
+        ScalarRegister::new(self.sources[which])
+    }
+
+    fn compare(&self, test: VectorTest, effect: CompareEffect, destination: ScalarRegister) -> Option<Instruction> {
+        let size = match test {
+            VectorTest::Signed64(_) | VectorTest::Unsigned64(_) => OperandSize::Bits64,
+            _ => OperandSize::Bits32,
+        };
+        // Source modifiers of compares are rare enough to be left out.
+        self.without_modifiers()?;
+        Some(Instruction::VectorCompare { test, effect, destination, a: self.source(0, size)?, b: self.source(1, size)? })
+    }
+
+    fn one_source(&self, op: Vop1) -> Option<Instruction> {
+        if !matches!(op, Vop1::Float(_)) {
+            self.without_modifiers()?;
+        }
+        Some(match op {
+            Vop1::Nothing => Instruction::Nothing,
+            Vop1::Unary(op) => Instruction::VectorUnary { op, destination: self.register(), a: self.word(0)? },
+            Vop1::Float(op) => {
+                Instruction::FloatUnary { op, destination: self.register(), a: self.word(0)?, modifiers: self.modifiers }
+            }
+            Vop1::ReadFirstLane => Instruction::ReadFirstLane { destination: self.scalar_register()?, a: self.word(0)? },
+        })
+    }
+
+    fn two_sources(&self, op: Vop2) -> Option<Instruction> {
+        if !matches!(op, Vop2::Float(_) | Vop2::MultiplyAccumulate) {
+            self.without_modifiers()?;
+        }
+        let (destination, modifiers) = (self.register(), self.modifiers);
+        let (a, b) = (self.word(0)?, self.word(1)?);
+        let multiply_add = |a, b, c| Instruction::FloatTernary { op: FloatTernary::MultiplyAdd, destination, a, b, c, modifiers };
+        Some(match op {
+            Vop2::Select => Instruction::Select { destination, a, b, mask: self.mask(2)? },
+            Vop2::Binary(op) => Instruction::VectorBinary { op, destination, a, b },
+            Vop2::Float(op) => Instruction::FloatBinary { op, destination, a, b, modifiers },
+            Vop2::Carry(op) => {
+                let carry_in = if op.reads_carry() { self.mask(2)? } else { ScalarRegister::VCC };
+                Instruction::Carry { op, destination, carry_out: self.carry_out, a, b, carry_in }
+            }
+            Vop2::MultiplyAccumulate => multiply_add(a, b, VectorSource::Vector(destination)),
+            Vop2::MultiplyByLiteral => multiply_add(a, self.literal_source()?, b),
+            Vop2::AddLiteral => multiply_add(a, b, self.literal_source()?),
+        })
+    }
+
+    fn literal_source(&self) -> Option<VectorSource> {
+        Some(VectorSource::Scalar(ScalarSource::Constant(u64::from(self.literal?))))
+    }
+
+    fn without_modifiers(&self) -> Option<()> {
+        (self.modifiers == FloatModifiers::default()).then_some(())
+    }
+}
+
+/// In the short encodings masks are implicit: VCC.
+const VCC: u32 = ScalarRegister::VCC.index() as u32;
+
+fn short(words: Words, destination: u32, second_source: u32) -> Operands {
+    Operands {
+        destination,
+        carry_out: ScalarRegister::VCC,
+        sources: [words.bits(0, 9), second_source, VCC],
+        literal: words.second,
+        modifiers: FloatModifiers::default(),
+    }
+}
+
+/// Source numbers of vector registers start here.
+const VECTOR: u32 = 256;
+
+pub(super) fn vop1(opcodes: &Opcodes, words: Words) -> Option<Decoded> {
+    let op = (opcodes.vop1)(words.bits(9, 8))?;
+    let instruction = short(words, words.bits(17, 8), 0).one_source(op)?;
+    Some(Decoded { instruction, words: size_with_literal(words.bits(0, 9)) })
+}
+
+pub(super) fn vop2(opcodes: &Opcodes, words: Words) -> Option<Decoded> {
+    let op = (opcodes.vop2)(words.bits(25, 6))?;
+    let instruction = short(words, words.bits(17, 8), VECTOR + words.bits(9, 8)).two_sources(op)?;
+    let words = match op {
+        Vop2::MultiplyByLiteral | Vop2::AddLiteral => 2,
+        _ => size_with_literal(words.bits(0, 9)),
+    };
+    Some(Decoded { instruction, words })
+}
+
+pub(super) fn vopc(opcodes: &Opcodes, words: Words) -> Option<Decoded> {
+    let (test, effect) = (opcodes.vopc)(words.bits(17, 8))?;
+    let instruction = short(words, VCC, VECTOR + words.bits(9, 8)).compare(test, effect, ScalarRegister::VCC)?;
+    Some(Decoded { instruction, words: size_with_literal(words.bits(0, 9)) })
+}
+
+pub(super) fn vop3(opcodes: &Opcodes, words: Words, second: Second) -> Option<Instruction> {
+    let op = (opcodes.vop3)(words.bits(16, 10))?;
+    let has_scalar_destination = matches!(op, Vop3::Short2(Vop2::Carry(_)) | Vop3::MultiplyAdd64(_));
+    // The carry destination takes the place of the absolute-value bits.
+    let (carry_out, absolute) = if has_scalar_destination {
+        (ScalarRegister::new(words.bits(8, 7))?, 0)
+    } else {
+        (ScalarRegister::VCC, words.bits(8, 3) as u8)
+    };
+    let operands = Operands {
+        destination: words.bits(0, 8),
+        carry_out,
+        sources: [second.bits(0, 9), second.bits(9, 9), second.bits(18, 9)],
+        // VOP3 has no room for one on this generation.
+        literal: None,
+        modifiers: FloatModifiers {
+            absolute,
+            negate: second.bits(29, 3) as u8,
+            output_scale: second.bits(27, 2) as u8,
+            clamp: words.bits(15, 1) == 1,
+        },
+    };
+    if !matches!(op, Vop3::Float(_) | Vop3::Short1(_) | Vop3::Short2(_)) {
+        operands.without_modifiers()?;
+    }
+    let destination = operands.register();
+    let word = |which| operands.word(which);
+    Some(match op {
+        Vop3::Compare(test, effect) => return operands.compare(test, effect, operands.scalar_register()?),
+        Vop3::Short2(Vop2::MultiplyByLiteral | Vop2::AddLiteral) => return None,
+        Vop3::Short2(op) => return operands.two_sources(op),
+        Vop3::Short1(op) => return operands.one_source(op),
+        Vop3::Binary(op) => Instruction::VectorBinary { op, destination, a: word(0)?, b: word(1)? },
+        Vop3::Ternary(op) => Instruction::VectorTernary { op, destination, a: word(0)?, b: word(1)?, c: word(2)? },
+        Vop3::Float(op) => {
+            let modifiers = operands.modifiers;
+            Instruction::FloatTernary { op, destination, a: word(0)?, b: word(1)?, c: word(2)?, modifiers }
+        }
+        Vop3::Shift64(op) => {
+            Instruction::Shift64 { op, destination, amount: word(0)?, value: operands.source(1, OperandSize::Bits64)? }
+        }
+        Vop3::MultiplyAdd64(signedness) => Instruction::MultiplyAdd64 {
+            signedness,
+            destination,
+            carry_out,
+            a: word(0)?,
+            b: word(1)?,
+            c: operands.source(2, OperandSize::Bits64)?,
+        },
+        Vop3::ReadLane => {
+            Instruction::ReadLane { destination: operands.scalar_register()?, a: word(0)?, lane: operands.scalar(1)? }
+        }
+        Vop3::WriteLane => Instruction::WriteLane { destination, value: operands.scalar(0)?, lane: operands.scalar(1)? },
+        Vop3::MaskedCount(half) => Instruction::MaskedCount { half, destination, a: word(0)?, b: word(1)? },
+    })
+}

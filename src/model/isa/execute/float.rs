@@ -1,0 +1,102 @@
+//! Vector unit: single precision, rounding to nearest even and keeping denormals.
+
+use super::rows::{map1, map2, map3};
+use crate::model::isa::instruction::{FloatBinary, FloatModifiers, FloatTernary, FloatUnary};
+use crate::model::isa::operand::{VectorRegister, VectorSource};
+use crate::model::isa::wave::Wave;
+
+impl FloatModifiers {
+    #[inline(always)]
+    fn input(self, source: u8, bits: u32) -> f32 {
+        let absolute = u32::from(self.absolute >> source & 1) << 31;
+        let negate = u32::from(self.negate >> source & 1) << 31;
+        f32::from_bits((bits & !absolute) ^ negate)
+    }
+
+    #[inline(always)]
+    fn output(self, value: f32) -> u32 {
+        let scaled = match self.output_scale {
+            1 => value * 2.0,
+            2 => value * 4.0,
+            3 => value * 0.5,
+            _ => value,
+        };
+        // Clamping makes NaN zero (DX10_CLAMP, which the HSA ABI always sets).
+        let limited = if self.clamp { scaled.max(0.0).min(1.0) } else { scaled };
+        limited.to_bits()
+    }
+}
+
+#[inline(always)]
+pub(super) fn unary(wave: &mut Wave, op: FloatUnary, destination: VectorRegister, a: VectorSource, modifiers: FloatModifiers) {
+    use FloatUnary as Op;
+    let input = |bits| modifiers.input(0, bits);
+    match op {
+        // Rust's casts saturate and turn NaN into zero, as the device does.
+        Op::ToUnsigned => map1(wave, destination, a, |a| input(a) as u32),
+        Op::ToSigned => map1(wave, destination, a, |a| (input(a) as i32).cast_unsigned()),
+        Op::ToSignedNearest => map1(wave, destination, a, |a| ((input(a) + 0.5).floor() as i32).cast_unsigned()),
+        Op::ToSignedFloor => map1(wave, destination, a, |a| (input(a).floor() as i32).cast_unsigned()),
+        Op::Fraction => map1(wave, destination, a, |a| modifiers.output(input(a) - input(a).floor())),
+        Op::Truncate => map1(wave, destination, a, |a| modifiers.output(input(a).trunc())),
+        Op::Ceiling => map1(wave, destination, a, |a| modifiers.output(input(a).ceil())),
+        Op::RoundEven => map1(wave, destination, a, |a| modifiers.output(input(a).round_ties_even())),
+        Op::Floor => map1(wave, destination, a, |a| modifiers.output(input(a).floor())),
+    }
+}
+
+#[inline(always)]
+pub(super) fn binary(
+    wave: &mut Wave,
+    op: FloatBinary,
+    destination: VectorRegister,
+    [a, b]: [VectorSource; 2],
+    modifiers: FloatModifiers,
+) {
+    use FloatBinary as Op;
+    macro_rules! lanes {
+        (|$a:ident, $b:ident| $value:expr) => {
+            map2(wave, destination, a, b, |a, b| {
+                let ($a, $b) = (modifiers.input(0, a), modifiers.input(1, b));
+                modifiers.output($value)
+            })
+        };
+    }
+    match op {
+        Op::Add => lanes!(|a, b| a + b),
+        Op::Subtract => lanes!(|a, b| a - b),
+        Op::SubtractReversed => lanes!(|a, b| b - a),
+        Op::Multiply => lanes!(|a, b| a * b),
+        // Zero times anything is zero.
+        Op::MultiplyLegacy => lanes!(|a, b| if a == 0.0 || b == 0.0 { 0.0 } else { a * b }),
+        Op::Min => lanes!(|a, b| a.min(b)),
+        Op::Max => lanes!(|a, b| a.max(b)),
+    }
+}
+
+#[inline(always)]
+pub(super) fn ternary(
+    wave: &mut Wave,
+    op: FloatTernary,
+    destination: VectorRegister,
+    sources: [VectorSource; 3],
+    modifiers: FloatModifiers,
+) {
+    use FloatTernary as Op;
+    macro_rules! lanes {
+        (|$a:ident, $b:ident, $c:ident| $value:expr) => {
+            map3(wave, destination, sources, |a, b, c| {
+                let ($a, $b, $c) = (modifiers.input(0, a), modifiers.input(1, b), modifiers.input(2, c));
+                modifiers.output($value)
+            })
+        };
+    }
+    match op {
+        // Not fused: the product is rounded.
+        Op::MultiplyAdd => lanes!(|a, b, c| a * b + c),
+        Op::FusedMultiplyAdd => lanes!(|a, b, c| a.mul_add(b, c)),
+        Op::Min => lanes!(|a, b, c| a.min(b).min(c)),
+        Op::Max => lanes!(|a, b, c| a.max(b).max(c)),
+        Op::Median => lanes!(|a, b, c| a.min(b).max(a.max(b).min(c))),
+    }
+}

@@ -1,0 +1,217 @@
+//! The state of one wavefront.
+
+use super::LANES;
+use super::operand::{ScalarRegister, ScalarSource, VectorRegister};
+use crate::model::address::GpuVa;
+
+/// One vector register: a value per lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(align(64))]
+pub struct Row(pub [u32; LANES]);
+
+impl Row {
+    /// Zero in every lane.
+    pub const ZERO: Self = Self([0; LANES]);
+}
+
+const VECTOR_REGISTERS: usize = 256;
+
+/// Registers and program counter of a wavefront.
+///
+/// The vector file always has its architectural 256 registers, so that a register number needs no check; the kernel's own
+/// allocation is not enforced. Registers keep what an earlier wave left in them unless the launch sets them, as on hardware.
+#[derive(Debug)]
+pub struct Wave {
+    vector: Box<[Row; VECTOR_REGISTERS]>,
+    scalar: [u32; ScalarRegister::COUNT],
+    pub(crate) scc: bool,
+    pub(crate) pc: GpuVa,
+    /// Value of the hardware register HW_ID.
+    pub(crate) hardware_id: u32,
+    /// Stores since the last wait for them.
+    pub(crate) stores_under_way: bool,
+}
+
+impl Default for Wave {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Wave {
+    /// A wave with all registers zero.
+    ///
+    /// # Panics
+    /// Never: the vector file has a fixed size.
+    #[must_use]
+    pub fn new() -> Self {
+        let rows = vec![Row::ZERO; VECTOR_REGISTERS].into_boxed_slice();
+        Self {
+            vector: rows.try_into().expect("a slice of 256 rows is an array of 256 rows"),
+            scalar: [0; ScalarRegister::COUNT],
+            scc: false,
+            pc: GpuVa::NULL,
+            hardware_id: 0,
+            stores_under_way: false,
+        }
+    }
+
+    /// Prepares for another work: scalar state zero, these lanes active.
+    pub fn reset(&mut self, entry: GpuVa, active_lanes: u64, hardware_id: u32) {
+        self.scalar = [0; ScalarRegister::COUNT];
+        self.scc = false;
+        self.pc = GpuVa(entry.0 & !3);
+        self.hardware_id = hardware_id;
+        self.stores_under_way = false;
+        self.set_exec(active_lanes);
+    }
+
+    /// Address of the next instruction.
+    #[must_use]
+    pub const fn pc(&self) -> GpuVa {
+        self.pc
+    }
+
+    /// The mask of active lanes.
+    #[must_use]
+    #[inline(always)]
+    pub fn exec(&self) -> u64 {
+        self.scalar_pair(ScalarRegister::EXEC)
+    }
+
+    #[inline(always)]
+    pub(crate) fn set_exec(&mut self, lanes: u64) {
+        self.set_scalar_pair(ScalarRegister::EXEC, lanes);
+    }
+
+    /// A scalar register.
+    #[must_use]
+    #[inline(always)]
+    pub fn scalar(&self, register: ScalarRegister) -> u32 {
+        self.scalar[register.index()]
+    }
+
+    /// Writes a scalar register.
+    #[inline(always)]
+    pub fn set_scalar(&mut self, register: ScalarRegister, value: u32) {
+        self.scalar[register.index()] = value;
+    }
+
+    /// A scalar register and the next, low half first.
+    #[must_use]
+    #[inline(always)]
+    pub fn scalar_pair(&self, register: ScalarRegister) -> u64 {
+        u64::from(self.scalar(register)) | u64::from(self.scalar(register.plus(1))) << 32
+    }
+
+    /// Writes a scalar register and the next.
+    #[inline(always)]
+    pub fn set_scalar_pair(&mut self, register: ScalarRegister, value: u64) {
+        self.set_scalar(register, value as u32);
+        self.set_scalar(register.plus(1), (value >> 32) as u32);
+    }
+
+    /// A vector register.
+    #[must_use]
+    #[inline(always)]
+    pub fn vector(&self, register: VectorRegister) -> &Row {
+        &self.vector[register.0 as usize]
+    }
+
+    /// A vector register, to write.
+    #[inline(always)]
+    pub fn vector_mut(&mut self, register: VectorRegister) -> &mut Row {
+        &mut self.vector[register.0 as usize]
+    }
+
+    /// A 32-bit scalar source.
+    #[inline(always)]
+    pub(crate) fn word(&self, source: ScalarSource) -> u32 {
+        match source {
+            ScalarSource::Register(register) => self.scalar(register),
+            ScalarSource::Constant(value) => value as u32,
+            ScalarSource::VccIsZero => u32::from(self.scalar_pair(ScalarRegister::VCC) == 0),
+            ScalarSource::ExecIsZero => u32::from(self.exec() == 0),
+            ScalarSource::Scc => u32::from(self.scc),
+        }
+    }
+
+    /// A 64-bit scalar source.
+    #[inline(always)]
+    pub(crate) fn double_word(&self, source: ScalarSource) -> u64 {
+        match source {
+            ScalarSource::Register(register) => self.scalar_pair(register),
+            ScalarSource::Constant(value) => value,
+            _ => u64::from(self.word(source)),
+        }
+    }
+
+    /// Writes the active lanes of a vector register.
+    #[inline(always)]
+    pub(crate) fn write_active(&mut self, register: VectorRegister, values: &[u32; LANES]) {
+        let lanes = self.exec();
+        let row = &mut self.vector_mut(register).0;
+        if lanes == u64::MAX {
+            *row = *values;
+        } else {
+            let (low, high) = row.split_at_mut(LANES / 2);
+            blend(low, &values[..LANES / 2], lanes as u32);
+            blend(high, &values[LANES / 2..], (lanes >> 32) as u32);
+        }
+    }
+}
+
+/// Per half wave, so that the mask fits the width of a lane and the loop becomes vector code.
+#[inline(always)]
+fn blend(row: &mut [u32], values: &[u32], lanes: u32) {
+    for (lane, (old, new)) in row.iter_mut().zip(values).enumerate() {
+        let chosen = (lanes >> lane & 1).wrapping_neg();
+        *old = (*old & !chosen) | (new & chosen);
+    }
+}
+
+/// The active lanes of a mask, lowest first.
+#[inline(always)]
+pub(crate) fn lanes_of(mask: u64) -> impl Iterator<Item = usize> {
+    let mut left = mask;
+    std::iter::from_fn(move || {
+        (left != 0).then(|| {
+            let lane = left.trailing_zeros() as usize;
+            left &= left - 1;
+            lane
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_active_lanes_are_written() {
+        let mut wave = Wave::new();
+        let register = VectorRegister(7);
+        for exec in [0, 1, 1 << 31, 1 << 32, 1 << 63, 0xa5a5_0000_ffff_1234, u64::MAX] {
+            wave.vector_mut(register).0 = [5; LANES];
+            wave.set_exec(exec);
+            wave.write_active(register, &std::array::from_fn(|lane| 100 + lane as u32));
+            for lane in 0..LANES {
+                let expected = if exec >> lane & 1 == 1 { 100 + lane as u32 } else { 5 };
+                assert_eq!(wave.vector(register).0[lane], expected, "lane {lane} with EXEC {exec:#x}");
+            }
+        }
+    }
+
+    #[test]
+    fn exec_is_the_last_pair_of_the_scalar_file() {
+        let mut wave = Wave::new();
+        wave.set_exec(0x1111_2222_3333_4444);
+        assert_eq!(wave.scalar(ScalarRegister::new(126).unwrap()), 0x3333_4444);
+        assert_eq!(wave.scalar(ScalarRegister::new(127).unwrap()), 0x1111_2222);
+    }
+
+    #[test]
+    fn lanes_of_a_mask_come_lowest_first() {
+        assert_eq!(lanes_of(0x8000_0000_0000_0005).collect::<Vec<_>>(), [0, 2, 63]);
+    }
+}

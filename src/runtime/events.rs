@@ -1,0 +1,135 @@
+//! Events: how the device's interrupts, and the host's own signal updates, wake blocked waits.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use rustix::thread::futex;
+use rustix::time::Timespec;
+
+use crate::model::gpu::InterruptSink;
+
+/// Event ids from here on belong to queues' inactive signals; below, to user signals. 0 means "no event".
+pub const FIRST_QUEUE_EVENT: u32 = 0x8000_0000;
+
+const BUCKETS: usize = 64;
+
+/// A futex word that counts wake-ups, and how many threads sleep on it.
+///
+/// A sleeper registers, notes the count, checks its condition, and sleeps only while the count is unchanged. Whoever makes the
+/// condition true does so before [`Self::ring`]. Both sides use sequentially consistent operations, so either the sleeper sees
+/// the condition or the ringer sees the sleeper.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct Bell {
+    rung: AtomicU32,
+    sleepers: AtomicU32,
+}
+
+impl Bell {
+    /// Wakes every sleeper.
+    pub fn ring(&self) {
+        self.rung.fetch_add(1, Ordering::SeqCst);
+        if self.sleepers.load(Ordering::SeqCst) != 0 {
+            // The only error would be a bad address, and a reference is none.
+            let _ = futex::wake(&self.rung, futex::Flags::PRIVATE, u32::MAX >> 1);
+        }
+    }
+
+    /// Sleeps until the bell rings or `timeout` has passed, unless `done` already holds; may also wake for no reason.
+    pub fn sleep_unless(&self, timeout: Duration, done: impl FnOnce() -> bool) {
+        self.sleepers.fetch_add(1, Ordering::SeqCst);
+        let rung = self.rung.load(Ordering::SeqCst);
+        if !done() {
+            let timeout = Timespec {
+                tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
+                tv_nsec: i64::from(timeout.subsec_nanos()),
+            };
+            // Whatever ended the sleep (a wake, a changed word, a signal, the timeout), the caller looks again.
+            let _ = futex::wait(&self.rung, futex::Flags::PRIVATE, rung, Some(&timeout));
+        }
+        self.sleepers.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Every event of the process.
+#[derive(Debug)]
+pub struct Events {
+    user: [Bell; BUCKETS],
+    queue_errors: Bell,
+}
+
+impl Events {
+    /// No event has fired.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { user: std::array::from_fn(|_| Bell::default()), queue_errors: Bell::default() }
+    }
+
+    /// The bell of a user signal's event. Signals that share one wake each other for nothing, which does no harm.
+    #[must_use]
+    pub const fn user(&self, event_id: u32) -> &Bell {
+        &self.user[event_id as usize % BUCKETS]
+    }
+
+    /// The bell that rings when a queue fails.
+    #[must_use]
+    pub const fn queue_errors(&self) -> &Bell {
+        &self.queue_errors
+    }
+}
+
+impl InterruptSink for Events {
+    fn raise(&self, event_id: u32) {
+        match event_id {
+            0 => {}
+            FIRST_QUEUE_EVENT.. => self.queue_errors.ring(),
+            _ => self.user(event_id).ring(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+    use std::sync::{Arc, mpsc};
+    use std::thread;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_sleeper_wakes_when_its_event_is_raised() {
+        let events = Arc::new(Events::new());
+        let done = Arc::new(AtomicBool::new(false));
+        let (woken, woke) = mpsc::channel();
+        let sleeper = {
+            let (events, done) = (events.clone(), done.clone());
+            thread::spawn(move || {
+                while !done.load(Ordering::SeqCst) {
+                    events.user(5).sleep_unless(LONG, || done.load(Ordering::SeqCst));
+                }
+                woken.send(()).unwrap();
+            })
+        };
+        done.store(true, Ordering::SeqCst);
+        events.raise(5);
+        woke.recv_timeout(LONG).unwrap();
+        sleeper.join().unwrap();
+    }
+
+    #[test]
+    fn no_sleep_when_the_condition_already_holds() {
+        Bell::default().sleep_unless(LONG, || true);
+    }
+
+    #[test]
+    fn a_queue_error_does_not_ring_a_user_event() {
+        let events = Events::new();
+        events.raise(FIRST_QUEUE_EVENT + 3);
+        assert_eq!(events.user(3).rung.load(Ordering::SeqCst), 0);
+        assert_eq!(events.queue_errors().rung.load(Ordering::SeqCst), 1);
+        events.raise(0);
+        assert!(events.user.iter().all(|bell| bell.rung.load(Ordering::SeqCst) == 0));
+    }
+}

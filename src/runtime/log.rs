@@ -1,0 +1,16 @@
+//! Why a call failed, in words: on stderr when `AQLPROBE_LOG` is set, and for tests.
+
+use std::env;
+use std::sync::LazyLock;
+
+/// Set (to anything but nothing) to see the runtime's reasons.
+const LOG_ENV: &str = "AQLPROBE_LOG";
+
+static WANTED: LazyLock<bool> = LazyLock::new(|| env::var_os(LOG_ENV).is_some_and(|value| !value.is_empty()));
+
+/// Writes one line, if anyone wants it.
+pub fn note(line: impl FnOnce() -> String) {
+    if *WANTED {
+        eprintln!("aqlprobe runtime: {}", line());
+    }
+}

@@ -1,0 +1,117 @@
+//! The one runtime of the process, counted by `hsa_init` and `hsa_shut_down`.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::agents::Identity;
+use super::bed::Machine;
+use super::error::RuntimeError;
+use super::events::Events;
+use super::executables::Executables;
+use super::pages::AddressSpace;
+use super::pools::Allocations;
+use super::queues::Queues;
+use super::reporter::Reporter;
+use super::signals::{SignalRef, Signals};
+use crate::model::gpu::{Gpu, GpuConfig};
+
+/// Everything between the first `hsa_init` and the last `hsa_shut_down`.
+///
+/// The order of the fields is the order of their end: no callback, then no queue, then no memory, then no device. Each piece of
+/// memory holds the device, so none can outlive the mapping it has there.
+pub struct Runtime {
+    /// Tells applications of failed queues.
+    pub reporter: Reporter,
+    /// Queues.
+    pub queues: Arc<Queues>,
+    /// Code.
+    pub executables: Executables,
+    /// Memory.
+    pub allocations: Allocations,
+    /// Signals.
+    pub signals: Signals,
+    /// The device.
+    pub gpu: Arc<Gpu>,
+    machine: Machine,
+}
+
+impl Runtime {
+    fn start() -> Result<Self, RuntimeError> {
+        let machine = Machine::open()?;
+        let events = Arc::new(Events::new());
+        let config = GpuConfig { sysfs_root: machine.sysfs_root.clone(), endpoint: machine.identity.bdf.to_string() };
+        let gpu = Arc::new(Gpu::start(&config, events.clone())?);
+        let space: Arc<dyn AddressSpace> = gpu.clone();
+        let queues = Arc::new(Queues::new(gpu.clone())?);
+        Ok(Self {
+            reporter: Reporter::start(events.clone(), queues.clone(), gpu.clone())?,
+            queues,
+            executables: Executables::new(space.clone()),
+            allocations: Allocations::new(space.clone()),
+            signals: Signals::new(&space, events)?,
+            gpu,
+            machine,
+        })
+    }
+
+    /// What the GPU's PCI function says.
+    #[must_use]
+    pub const fn identity(&self) -> &Identity {
+        &self.machine.identity
+    }
+
+    /// The signal behind a handle, whoever made it.
+    #[must_use]
+    pub fn signal(&self, handle: u64) -> Option<SignalRef<'_>> {
+        self.signals.get(handle).or_else(|| self.queues.signal(handle))
+    }
+}
+
+#[derive(Default)]
+struct Current {
+    references: u32,
+    runtime: Option<Arc<Runtime>>,
+}
+
+static CURRENT: RwLock<Current> = RwLock::new(Current { references: 0, runtime: None });
+
+/// `hsa_init`.
+///
+/// # Errors
+/// The device cannot be started, or the calls nest too deep.
+pub fn initialize() -> Result<(), RuntimeError> {
+    let mut current = CURRENT.write().unwrap_or_else(PoisonError::into_inner);
+    let references = current.references.checked_add(1).ok_or(RuntimeError::RefcountOverflow)?;
+    if current.runtime.is_none() {
+        current.runtime = Some(Arc::new(Runtime::start()?));
+    }
+    current.references = references;
+    Ok(())
+}
+
+/// `hsa_shut_down`.
+///
+/// # Errors
+/// The runtime is not initialized.
+pub fn shut_down() -> Result<(), RuntimeError> {
+    let last = {
+        let mut current = CURRENT.write().unwrap_or_else(PoisonError::into_inner);
+        current.references = current.references.checked_sub(1).ok_or(RuntimeError::NotInitialized)?;
+        if current.references == 0 { current.runtime.take() } else { None }
+    };
+    // Outside the lock: stopping the device takes a quantum, and a callback in progress may still call in.
+    drop(last);
+    Ok(())
+}
+
+/// The runtime, to keep while application code (a callback, a long wait) runs.
+///
+/// # Errors
+/// The runtime is not initialized.
+pub fn current() -> Result<Arc<Runtime>, RuntimeError> {
+    CURRENT.read().unwrap_or_else(PoisonError::into_inner).runtime.clone().ok_or(RuntimeError::NotInitialized)
+}
+
+/// Runs a short operation on the runtime without counting a reference; it must not call the application.
+pub fn with<Value>(operation: impl FnOnce(&Runtime) -> Option<Value>) -> Option<Value> {
+    operation(CURRENT.read().unwrap_or_else(PoisonError::into_inner).runtime.as_deref()?)
+}
