@@ -4,12 +4,19 @@
 //! JSON form (`results/verify.schema.json`) is the same values under the same names.
 
 mod evidence;
+pub mod json;
 mod outcome;
+mod path;
 mod run;
+mod style;
+mod table;
+pub mod text;
 
 pub use evidence::{Evidence, FabricCounters, OutputEvidence, QueueEvidence, SignalEvidence};
 pub use outcome::{Outcome, Standing};
+pub use path::{Bit, HopReport, HopRole, KfdAcceptance, KfdReport, PathCapability, PathReport};
 pub use run::{
     AtomicsMode, BedKind, BedReport, CaseReport, DeviceReport, Diagnosis, ExitCode, Prediction, Report, RequesterReadback,
     RunReport, Tool, Verdict,
 };
+pub use style::{Colour, TextStyle};

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::evidence::{Evidence, FabricCounters};
 use super::outcome::{Outcome, Standing};
+use super::path::{KfdReport, PathReport};
 
 /// Everything `aqlprobe verify` found.
 #[derive(Clone, Debug, Serialize)]
@@ -135,6 +136,12 @@ pub struct DeviceReport {
     pub name: String,
     /// Target, `gfx803`.
     pub gfx: String,
+    /// Its way to host memory, when the PCI address is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathReport>,
+    /// What KFD makes of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kfd: Option<KfdReport>,
     /// What was predicted for AtomicOps off, before anything ran.
     pub prediction: Prediction,
     /// One entry per state of AtomicOps.

@@ -1,0 +1,216 @@
+//! `aqlprobe verify`: does dispatch complete on this device?
+
+use std::path::PathBuf;
+
+use anyhow::anyhow;
+use aqlprobe::hsa::RuntimeChoice;
+use aqlprobe::report::ExitCode;
+use aqlprobe::verify::{self, AtomicsSelection, DeviceSelector, Milliseconds, VerifyError, VerifyRequest};
+use clap::{ValueEnum, builder::RangedU64ValueParser};
+
+use super::EXIT_CODES;
+use super::failure::Failure;
+use super::output::{self, Destination, Format};
+use super::progress::Progress;
+
+const EXAMPLES: &str = "\
+Examples:
+  aqlprobe verify
+      the first GPU as it is; without a usable one, a self-test that exits with 4
+  aqlprobe verify --runtime embedded
+      the founding experiment on the software GPU, without and with AtomicOps
+  sudo aqlprobe verify --atomics both
+      a real GPU in both states; the bit is put back afterwards
+  aqlprobe verify --case 'fence-*' --list
+      the cases that a pattern selects
+  aqlprobe verify --runtime embedded --replay lspci.txt
+      what a GPU with the config space of this `lspci -xxx` does
+  aqlprobe verify --require-device --format json -o report.json
+      in CI: a runner without a usable GPU fails";
+
+/// Dispatch kernels and report whether their completion signals fire, and if not, why
+///
+/// Each case runs in a worker process with a deadline; a hang is reported, not suffered. The result names the test bed: what the
+/// software GPU did is never said of hardware.
+#[derive(clap::Args)]
+#[command(after_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
+pub struct Arguments {
+    /// HSA runtime: the system's, the one inside this program (a software GPU), or a library by path [possible values: auto,
+    /// system, embedded, PATH]
+    #[arg(long, value_name = "RUNTIME", default_value = "auto")]
+    runtime: RuntimeChoice,
+
+    /// GPU by PCI address (0b:00.0), by position among the runtime's GPUs (0), or `all` [default: the first]
+    #[arg(long, value_name = "BDF|INDEX|all")]
+    device: Option<DeviceSelector>,
+
+    /// States of AtomicOp Requester Enable to run in [default: both on the embedded device, as-found on hardware and with
+    /// --replay]
+    #[arg(long, value_name = "STATE", value_enum)]
+    atomics: Option<Atomics>,
+
+    /// Only cases whose name matches; may be given more than once
+    #[arg(long = "case", value_name = "GLOB")]
+    cases: Vec<String>,
+
+    /// List the cases that would run, and exit
+    #[arg(long, conflicts_with_all = ["format", "output"])]
+    list: bool,
+
+    /// How long a completion may take, in milliseconds, from 10 to 600000 [default: 5000]
+    #[arg(long, value_name = "MS", allow_negative_numbers = true, value_parser = RangedU64ValueParser::<u64>::new().range(10..=600_000))]
+    timeout: Option<u64>,
+
+    /// Give the embedded GPU the config space of this `lspci -xxx` or `-xxxx` text
+    #[arg(long, value_name = "FILE")]
+    replay: Option<PathBuf>,
+
+    /// Read PCI devices from this directory instead of the bed's own
+    #[arg(long, value_name = "DIR", hide = true)]
+    sysfs_root: Option<PathBuf>,
+
+    /// Exit with 1 instead of 4 when no hardware was tested
+    #[arg(long, conflicts_with = "skip_code")]
+    require_device: bool,
+
+    /// Exit with N instead of 4 when no hardware was tested (77 for autotools and ctest)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
+    skip_code: Option<u8>,
+
+    /// Form of the report
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+
+    /// Write the report to a file, which appears complete or not at all; the verdict goes to stderr
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Atomics {
+    /// Leave the bit alone
+    AsFound,
+    /// Set it, and put it back
+    On,
+    /// Clear it, and put it back
+    Off,
+    /// First cleared, then set, then put back
+    Both,
+}
+
+impl From<Atomics> for AtomicsSelection {
+    fn from(atomics: Atomics) -> Self {
+        match atomics {
+            Atomics::AsFound => Self::AsFound,
+            Atomics::On => Self::On,
+            Atomics::Off => Self::Off,
+            Atomics::Both => Self::Both,
+        }
+    }
+}
+
+/// What becomes of exit code 4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WithoutHardware {
+    Distinct,
+    Fails,
+    Skips(u8),
+}
+
+impl WithoutHardware {
+    const fn status(self, code: ExitCode) -> u8 {
+        match (code, self) {
+            (ExitCode::NoHardware, Self::Fails) => ExitCode::CheckFailed.status(),
+            (ExitCode::NoHardware, Self::Skips(status)) => status,
+            _ => code.status(),
+        }
+    }
+}
+
+impl Arguments {
+    fn request(&self) -> VerifyRequest {
+        VerifyRequest {
+            runtime: self.runtime.clone(),
+            device: self.device.unwrap_or_default(),
+            atomics: self.atomics.map(AtomicsSelection::from),
+            cases: self.cases.clone(),
+            timeout: self.timeout.map(Milliseconds),
+            replay: self.replay.clone(),
+            sysfs_root: self.sysfs_root.clone(),
+        }
+    }
+
+    const fn without_hardware(&self) -> WithoutHardware {
+        match (self.require_device, self.skip_code) {
+            (true, _) => WithoutHardware::Fails,
+            (false, Some(status)) => WithoutHardware::Skips(status),
+            (false, None) => WithoutHardware::Distinct,
+        }
+    }
+}
+
+/// Runs the cases and prints the report.
+///
+/// # Errors
+/// Whatever kept the question from being asked.
+pub fn run(arguments: &Arguments) -> Result<u8, Failure> {
+    if arguments.list {
+        return list(&arguments.cases);
+    }
+    let policy = arguments.without_hardware();
+    // A pattern that selects nothing is known before a file is touched or a worker started.
+    verify::select(&arguments.cases).map_err(|error| Failure::new(error, ExitCode::Usage))?;
+    let destination = Destination::open(arguments.output.as_deref())?;
+    let mut progress = Progress::new();
+    let outcome = verify::run(&arguments.request(), &mut progress);
+    drop(progress);
+    let report = outcome.map_err(|error| failure(error, policy))?;
+    destination.write(&report, arguments.format)?;
+    let code = report.verdict.exit_code;
+    if code == ExitCode::NoHardware && policy == WithoutHardware::Fails {
+        let error = anyhow!("no GPU was tested, and --require-device asks for one");
+        return Err(Failure::new(error, ExitCode::CheckFailed).hint("the report's first line says why no GPU could be used"));
+    }
+    Ok(policy.status(code))
+}
+
+fn failure(error: VerifyError, policy: WithoutHardware) -> Failure {
+    let code = error.exit_code();
+    let hint = hint(&error);
+    let failure = Failure::new(error, code).status(policy.status(code));
+    match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+fn hint(error: &VerifyError) -> Option<&'static str> {
+    match error {
+        VerifyError::Replay { .. } => Some("give the whole output of `lspci -s BDF -xxx`, taken as root"),
+        VerifyError::Runtime(_) => Some("`--runtime embedded` needs no GPU and no ROCm; it tests the harness, not hardware"),
+        _ => None,
+    }
+}
+
+fn list(patterns: &[String]) -> Result<u8, Failure> {
+    let cases = verify::select(patterns).map_err(|error| Failure::new(error, ExitCode::Usage))?;
+    let width = cases.iter().map(|case| case.name.len()).max().unwrap_or_default();
+    let text: String = cases.iter().map(|case| format!("{:width$}  {}\n", case.name, case.summary)).collect();
+    output::print(text.as_bytes())?;
+    Ok(ExitCode::Pass.status())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_exit_code_for_no_hardware_can_be_replaced() {
+        let policies = [WithoutHardware::Distinct, WithoutHardware::Fails, WithoutHardware::Skips(77)];
+        let statuses = |code| policies.map(|policy| policy.status(code));
+        assert_eq!(statuses(ExitCode::NoHardware), [4, 1, 77]);
+        for code in [ExitCode::Pass, ExitCode::CheckFailed, ExitCode::Usage, ExitCode::Hang] {
+            assert_eq!(statuses(code), [code.status(); 3]);
+        }
+    }
+}

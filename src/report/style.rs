@@ -1,0 +1,111 @@
+//! How text is dressed: colour or none, and the width to keep.
+
+use std::fmt;
+
+use anstyle::{AnsiColor, Style};
+
+/// Whether escape sequences may be written. Who prints decides it (tty, `NO_COLOR`, `CLICOLOR_FORCE`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Colour {
+    /// Plain text, the same everywhere.
+    Never,
+    /// ANSI sequences.
+    Always,
+}
+
+/// The dress of a text report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TextStyle {
+    /// Whether to colour.
+    pub colour: Colour,
+    /// Columns of the terminal; `None` when there is none, and then tables take the width they need.
+    pub width: Option<u16>,
+}
+
+impl TextStyle {
+    /// For files and pipes.
+    pub const PLAIN: Self = Self { colour: Colour::Never, width: None };
+
+    pub(super) fn dress<T: fmt::Display>(self, tone: Tone, text: T) -> Dressed<T> {
+        Dressed { style: if self.colour == Colour::Always { tone.style() } else { Style::new() }, text }
+    }
+}
+
+/// What a piece of text means; the colour follows from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tone {
+    Good,
+    Expected,
+    Bad,
+    Quiet,
+    Strong,
+}
+
+impl Tone {
+    fn style(self) -> Style {
+        match self {
+            Self::Good => AnsiColor::Green.on_default(),
+            Self::Expected => AnsiColor::Yellow.on_default(),
+            Self::Bad => AnsiColor::Red.on_default().bold(),
+            Self::Quiet => Style::new().dimmed(),
+            Self::Strong => Style::new().bold(),
+        }
+    }
+}
+
+/// Text between the sequences of its style; none when plain.
+pub(super) struct Dressed<T> {
+    style: Style,
+    text: T,
+}
+
+impl<T: fmt::Display> fmt::Display for Dressed<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}{}{:#}", self.style, self.text, self.style)
+    }
+}
+
+/// Text that came from outside (names, paths, reasons) on one line and without control characters: a device name or a dump must
+/// not be able to drive the reader's terminal.
+pub(super) fn tame(text: &str) -> String {
+    text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
+}
+
+/// A count with thousands separators.
+pub(super) fn thousands(count: u64) -> String {
+    let digits = count.to_string();
+    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_grouped_by_three() {
+        assert_eq!(thousands(0), "0");
+        assert_eq!(thousands(999), "999");
+        assert_eq!(thousands(1_000), "1,000");
+        assert_eq!(thousands(1_048_576), "1,048,576");
+        assert_eq!(thousands(u64::MAX), "18,446,744,073,709,551,615");
+    }
+
+    #[test]
+    fn foreign_text_cannot_carry_escape_sequences_or_line_breaks() {
+        assert_eq!(tame("Fiji\u{1b}[2J\r\nPASS"), "Fiji [2J  PASS");
+    }
+
+    #[test]
+    fn plain_style_adds_nothing_and_colour_closes_what_it_opens() {
+        assert_eq!(TextStyle::PLAIN.dress(Tone::Bad, "x").to_string(), "x");
+        let coloured = TextStyle { colour: Colour::Always, width: None }.dress(Tone::Good, "x").to_string();
+        assert_eq!(coloured, "\u{1b}[32mx\u{1b}[0m");
+    }
+}

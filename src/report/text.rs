@@ -1,0 +1,290 @@
+//! The report for people.
+//!
+//! The first line names the bed; the last is the verdict, or, where no GPU was tested, says so and why. Nothing is decided here.
+
+use std::io;
+
+use super::evidence::{Evidence, FabricCounters};
+use super::outcome::Standing;
+use super::path::PathReport;
+use super::run::{
+    BedKind, BedReport, CaseReport, DeviceReport, Diagnosis, ExitCode, Report, RequesterReadback, RunReport, Verdict,
+};
+use super::style::{TextStyle, Tone, tame, thousands};
+use super::table::{mode_heading, tone, write_cases, write_hops};
+
+/// The case whose evidence is always shown: the dispatch of the founding experiment.
+const FOUNDING_CASE: &str = "vector-copy";
+
+/// Writes the whole report.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write(report: &Report, style: TextStyle, out: &mut impl io::Write) -> io::Result<()> {
+    writeln!(out, "{}", style.dress(Tone::Strong, bed_line(&report.bed)))?;
+    for device in &report.devices {
+        writeln!(out)?;
+        write_device(device, style, out)?;
+        write_diagnosis(&device.diagnosis, &report.verdict, style, out)?;
+    }
+    writeln!(out)?;
+    writeln!(out, "{}", verdict_line(report, style))?;
+    if let Some(line) = untested_line(report) {
+        writeln!(out, "{}", style.dress(Tone::Expected, line))?;
+    }
+    Ok(())
+}
+
+/// The verdict in one line, without colour: for a log beside a report that went to a file.
+#[must_use]
+pub fn verdict(report: &Report) -> String {
+    let verdict = verdict_line(report, TextStyle::PLAIN);
+    untested_line(report).map_or_else(|| verdict.clone(), |untested| format!("{verdict}\n{untested}"))
+}
+
+fn bed_line(bed: &BedReport) -> String {
+    let runtime = tame(&bed.runtime);
+    let reason = || bed.reason.as_deref().map_or_else(|| "no usable GPU was found".to_owned(), tame);
+    let mut line = match bed.kind {
+        BedKind::Hardware => format!("Test bed: hardware, through {runtime}"),
+        BedKind::Embedded => "Test bed: embedded, a software GPU and not hardware".to_owned(),
+        BedKind::EmbeddedSelfTest => format!("Test bed: embedded, a self-test on a software GPU; no GPU was tested: {}", reason()),
+    };
+    if let Some(replay) = &bed.replay {
+        line.push_str(&format!("; config space replayed from {}", tame(replay)));
+    }
+    line
+}
+
+/// What a self-test must end with, where the verdict does not say all of it.
+fn untested_line(report: &Report) -> Option<String> {
+    let reason = report.bed.reason.as_deref().unwrap_or("no usable GPU was found");
+    let sentence = &report.verdict.sentence;
+    let said = sentence.contains("no GPU was tested") && sentence.contains(reason);
+    (report.bed.kind == BedKind::EmbeddedSelfTest && !said)
+        .then(|| format!("This was a self-test; no GPU was tested: {}", tame(reason)))
+}
+
+fn verdict_line(report: &Report, style: TextStyle) -> String {
+    let verdict = &report.verdict;
+    let tone = match verdict.exit_code {
+        ExitCode::Pass => Tone::Good,
+        ExitCode::NoHardware => Tone::Expected,
+        ExitCode::CheckFailed | ExitCode::Usage | ExitCode::Hang => Tone::Bad,
+    };
+    format!("{}: {}", style.dress(tone, verdict.word), tame(&verdict.sentence))
+}
+
+fn write_device(device: &DeviceReport, style: TextStyle, out: &mut impl io::Write) -> io::Result<()> {
+    let heading = format!("GPU {}: {}, {}", device.index, tame(&device.name), tame(&device.gfx));
+    let heading = device.bdf.as_ref().map_or_else(|| heading.clone(), |bdf| format!("{heading}, {}", tame(bdf)));
+    writeln!(out, "{}", style.dress(Tone::Strong, heading))?;
+    if let Some(path) = &device.path {
+        write_path(path, style, out)?;
+    }
+    if let Some(kfd) = &device.kfd {
+        let answer = match kfd.acceptance {
+            super::KfdAcceptance::Accepted => "would accept this device",
+            super::KfdAcceptance::Refused => "would refuse this device",
+            super::KfdAcceptance::Unknown => "may or may not accept this device",
+        };
+        writeln!(out, "KFD {answer}: {}", tame(&kfd.reason))?;
+    }
+    writeln!(
+        out,
+        "Prediction without AtomicOps: {} ({})",
+        tame(&device.prediction.without_atomics),
+        tame(&device.prediction.reason)
+    )?;
+    writeln!(out)?;
+    write_cases(&device.runs, style, out)?;
+    writeln!(out)?;
+    for run in &device.runs {
+        write_run_summary(run, style, out)?;
+    }
+    write_founding_evidence(&device.runs, out)?;
+    for run in &device.runs {
+        write_failures(run, style, out)?;
+        write_observations(run, out)?;
+    }
+    Ok(())
+}
+
+fn write_path(path: &PathReport, style: TextStyle, out: &mut impl io::Write) -> io::Result<()> {
+    writeln!(out, "Path of its AtomicOps, host end first:")?;
+    write_hops(&path.hops, style, out)?;
+    writeln!(out, "  {}", tame(&path.summary))?;
+    for cause in &path.causes {
+        writeln!(out, "  {}", tame(cause))?;
+    }
+    Ok(())
+}
+
+fn write_run_summary(run: &RunReport, style: TextStyle, out: &mut impl io::Write) -> io::Result<()> {
+    let mut parts = Vec::new();
+    for (standing, words) in [
+        (Standing::Passed, "passed"),
+        (Standing::AsPredicted, "failed as predicted"),
+        (Standing::Failed, "failed"),
+        (Standing::Skipped, "skipped"),
+    ] {
+        let count = run.cases.iter().filter(|case| case.standing == standing).count();
+        if count > 0 {
+            parts.push(style.dress(tone(standing), format!("{count} {words}")).to_string());
+        }
+    }
+    let requester = match &run.requester {
+        RequesterReadback::Holds { enabled } => format!("requester enable reads {}", u8::from(*enabled)),
+        RequesterReadback::DidNotStick { enabled } => {
+            style.dress(Tone::Bad, format!("the write did not stick: requester enable reads {}", u8::from(*enabled))).to_string()
+        }
+        RequesterReadback::Unknown { reason } => format!("requester enable unknown: {}", tame(reason)),
+    };
+    let counts = match run.cases.len() {
+        0 => "no case ran".to_owned(),
+        cases => format!("{} of {cases} cases", parts.join(", ")),
+    };
+    writeln!(out, "{}: {counts}; {requester}", mode_heading(run.atomics))?;
+    if let Some(fabric) = &run.fabric {
+        writeln!(out, "  the device's AtomicOps to host memory: {}", fabric_words(fabric))?;
+    }
+    Ok(())
+}
+
+/// What was seen in the founding case, or in the first that did not complete where that one was not selected.
+fn write_founding_evidence(runs: &[RunReport], out: &mut impl io::Write) -> io::Result<()> {
+    for run in runs {
+        let founding = run.cases.iter().find(|case| case.name == FOUNDING_CASE);
+        let shown = founding.or_else(|| run.cases.iter().find(|case| case.standing == Standing::AsPredicted));
+        let Some(case) = shown.filter(|case| !is_trouble(case)) else { continue };
+        let seen = evidence_words(&case.evidence);
+        if !seen.is_empty() {
+            let outcome = tame(&case.outcome.to_string());
+            writeln!(out, "{}, {}: {outcome}", tame(&case.name), mode_heading(run.atomics))?;
+            writeln!(out, "  {seen}")?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether the reader has to act on the case, so that it is told in full.
+fn is_trouble(case: &CaseReport) -> bool {
+    matches!(case.standing, Standing::Failed)
+}
+
+/// Failed and skipped cases, those with the same outcome and cause together.
+fn write_failures(run: &RunReport, style: TextStyle, out: &mut impl io::Write) -> io::Result<()> {
+    let told = |case: &&CaseReport| is_trouble(case) || case.standing == Standing::Skipped;
+    let mut groups: Vec<Vec<&CaseReport>> = Vec::new();
+    for case in run.cases.iter().filter(told) {
+        let alike = |group: &&mut Vec<&CaseReport>| {
+            group
+                .first()
+                .is_some_and(|first| first.outcome == case.outcome && first.cause == case.cause && first.standing == case.standing)
+        };
+        match groups.iter_mut().find(alike) {
+            Some(group) => group.push(case),
+            None => groups.push(vec![case]),
+        }
+    }
+    for group in groups {
+        let Some(first) = group.first() else { continue };
+        let names = group.iter().map(|case| tame(&case.name)).collect::<Vec<_>>().join(", ");
+        writeln!(out)?;
+        writeln!(out, "{}: {names}: {}", mode_heading(run.atomics), outcome_words(first, style))?;
+        if let Some(expected) = &first.expected {
+            writeln!(out, "  Expected: {}", tame(expected))?;
+        }
+        if let Some(cause) = &first.cause {
+            writeln!(out, "  Cause: {}", tame(cause))?;
+        }
+        // The founding case speaks for its group; what it shows is what users see.
+        let speaker = group.iter().find(|case| case.name == FOUNDING_CASE).unwrap_or(first);
+        let seen = evidence_words(&speaker.evidence);
+        if !seen.is_empty() {
+            writeln!(out, "  Seen in {}: {seen}", tame(&speaker.name))?;
+        }
+        for case in &group {
+            for note in &case.evidence.notes {
+                writeln!(out, "  Note on {}: {}", tame(&case.name), tame(note))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn outcome_words(case: &CaseReport, style: TextStyle) -> String {
+    style.dress(tone(case.standing), tame(&case.outcome.to_string())).to_string()
+}
+
+/// Notes of cases that passed although something about them is worth knowing: `expected` says that more than completion counts.
+fn write_observations(run: &RunReport, out: &mut impl io::Write) -> io::Result<()> {
+    let worth = |case: &&CaseReport| case.standing == Standing::Passed && case.expected.is_some();
+    for case in run.cases.iter().filter(worth) {
+        for note in &case.evidence.notes {
+            writeln!(out, "{}, {}: {}", tame(&case.name), mode_heading(run.atomics), tame(note))?;
+        }
+    }
+    Ok(())
+}
+
+/// The summary is left out where the verdict repeats it, as it does for a single device.
+fn write_diagnosis(diagnosis: &Diagnosis, verdict: &Verdict, style: TextStyle, out: &mut impl io::Write) -> io::Result<()> {
+    let mut lines = Vec::new();
+    if !verdict.sentence.contains(&diagnosis.summary) {
+        lines.push(tame(&diagnosis.summary));
+    }
+    if let Some(cause) = &diagnosis.cause {
+        lines.push(format!("Cause: {}", tame(cause)));
+    }
+    if let Some(fix) = &diagnosis.fix {
+        lines.push("Fix:".to_owned());
+        lines.extend(fix.lines().map(|line| format!("  {}", style.dress(Tone::Strong, tame(line)))));
+    }
+    if !lines.is_empty() {
+        writeln!(out)?;
+    }
+    lines.iter().try_for_each(|line| writeln!(out, "{line}"))
+}
+
+/// What was seen, in one line.
+fn evidence_words(evidence: &Evidence) -> String {
+    let mut words = Vec::new();
+    if let Some(output) = &evidence.output {
+        let mut seen = format!("output right {}/{}", thousands(output.right), thousands(output.elements));
+        for (count, what) in [(output.untouched, "untouched"), (output.wrong, "wrong")] {
+            if count > 0 {
+                seen.push_str(&format!(", {} {what}", thousands(count)));
+            }
+        }
+        words.push(seen);
+    }
+    if let Some(signal) = &evidence.signal {
+        words.push(format!("signal {} → {} (fires at {})", signal.before, signal.after, signal.expected));
+    }
+    if let Some(queue) = &evidence.queue {
+        words.push(format!("packets taken {}/{}", thousands(queue.read_index), thousands(queue.write_index)));
+        if let Some(error) = &queue.error {
+            words.push(format!("queue error {}", tame(error)));
+        }
+    }
+    if let Some(fabric) = &evidence.fabric {
+        words.push(format!("AtomicOps {}", fabric_words(fabric)));
+    }
+    words.join("; ")
+}
+
+fn fabric_words(fabric: &FabricCounters) -> String {
+    let reasons = [
+        (fabric.requester_disabled, "requester disabled"),
+        (fabric.bus_master_disabled, "bus master disabled"),
+        (fabric.unsupported_request, "not completed by the root port"),
+        (fabric.routing_unsupported, "not routed by a switch"),
+        (fabric.egress_blocked, "blocked on egress"),
+        (fabric.not_a_pcie_operation, "no such PCIe operation"),
+    ];
+    let reasons: Vec<String> =
+        reasons.iter().filter(|(count, _)| *count > 0).map(|(count, reason)| format!("{} {reason}", thousands(*count))).collect();
+    let counts = format!("{} performed, {} dropped", thousands(fabric.performed), thousands(fabric.dropped()));
+    if reasons.is_empty() { counts } else { format!("{counts} ({})", reasons.join(", ")) }
+}

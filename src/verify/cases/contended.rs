@@ -1,0 +1,313 @@
+//! Device and host update one word at the same time with the three operations that PCIe has as AtomicOps (PCIe 6.15): FetchAdd,
+//! Swap and CAS. Every update is accounted for, so a lost one is counted, not guessed.
+
+use std::collections::HashMap;
+use std::hint;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::thread;
+
+use crate::aql::KernelDispatch;
+use crate::hsa::{Buffer, QueueKind};
+use crate::kernels::{CompareSwapArguments, FetchAddArguments, Kernel, Swap32Arguments, Swap64Arguments};
+use crate::report::OutputEvidence;
+use crate::verify::lab::{CANARY, CANARY_64, Completion, Context, Step, Stop, compare_words, pointer, tally};
+
+/// Width of the contended word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Width {
+    Bits32,
+    Bits64,
+}
+
+/// The contended word, as the host sees it.
+#[derive(Clone, Copy)]
+enum Cell<'a> {
+    Narrow(&'a AtomicU32),
+    Wide(&'a AtomicU64),
+}
+
+impl Width {
+    fn cell(self, buffer: &Buffer) -> Cell<'_> {
+        match self {
+            Self::Bits32 => Cell::Narrow(&buffer.u32s()[0]),
+            Self::Bits64 => Cell::Wide(&buffer.u64s()[0]),
+        }
+    }
+}
+
+impl Cell<'_> {
+    fn load(self) -> u64 {
+        match self {
+            Self::Narrow(word) => word.load(Ordering::Acquire).into(),
+            Self::Wide(word) => word.load(Ordering::Acquire),
+        }
+    }
+
+    fn store(self, value: u64) {
+        match self {
+            Self::Narrow(word) => word.store(value as u32, Ordering::Release),
+            Self::Wide(word) => word.store(value, Ordering::Release),
+        }
+    }
+
+    fn add_one(self) {
+        match self {
+            Self::Narrow(word) => word.fetch_add(1, Ordering::AcqRel).into(),
+            Self::Wide(word) => word.fetch_add(1, Ordering::AcqRel),
+        };
+    }
+
+    fn swap(self, value: u64) -> u64 {
+        match self {
+            Self::Narrow(word) => word.swap(value as u32, Ordering::AcqRel).into(),
+            Self::Wide(word) => word.swap(value, Ordering::AcqRel),
+        }
+    }
+
+    /// Increments by compare and swap; says whether it succeeded.
+    fn try_increment(self) -> bool {
+        match self {
+            Self::Narrow(word) => {
+                let seen = word.load(Ordering::Relaxed);
+                word.compare_exchange(seen, seen.wrapping_add(1), Ordering::AcqRel, Ordering::Relaxed).is_ok()
+            }
+            Self::Wide(word) => {
+                let seen = word.load(Ordering::Relaxed);
+                word.compare_exchange(seen, seen.wrapping_add(1), Ordering::AcqRel, Ordering::Relaxed).is_ok()
+            }
+        }
+    }
+}
+
+/// What both sides did.
+struct Contest {
+    completed: Step<()>,
+    /// Updates of the host.
+    host: u64,
+}
+
+/// Runs the kernel while the host repeats `host_update`, at least [`HOST_LEAST`] times and until the kernel is done.
+fn contest(
+    context: &mut Context<'_>,
+    packet: KernelDispatch,
+    output: &dyn Fn() -> OutputEvidence,
+    host_update: impl Fn(u64) + Sync,
+) -> Step<Contest> {
+    const HOST_LEAST: u64 = 1_000;
+    const HOST_MOST: u64 = 200_000;
+    /// Spins between two updates, so that the host does not keep the word to itself.
+    const PAUSE: u32 = 24;
+    let mut packet = packet;
+    let done = context.signal(1)?;
+    packet.completion_signal = done.handle();
+    let queue = context.queue(64, QueueKind::Single)?;
+    let (begun, ended) = (AtomicBool::new(false), AtomicBool::new(false));
+    thread::scope(|scope| {
+        let host = scope.spawn(|| {
+            let mut updates = 0;
+            while updates < HOST_MOST && (updates < HOST_LEAST || !ended.load(Ordering::Relaxed)) {
+                host_update(updates);
+                updates += 1;
+                begun.store(true, Ordering::Release);
+                (0..PAUSE).for_each(|_| hint::spin_loop());
+            }
+            updates
+        });
+        context.reaches(|| begun.load(Ordering::Acquire));
+        let completed = context.submit(&queue, &packet).and_then(|index| {
+            context.complete(&Completion { signal: &done, before: 1, expected: 0, queue: &queue, index, output })
+        });
+        ended.store(true, Ordering::Relaxed);
+        let host = host.join().map_err(|_| Stop::wrong("the host's thread panicked"))?;
+        Ok(Contest { completed, host })
+    })
+}
+
+/// What a lost completion or lost updates come to: the updates are counted either way.
+fn verdict(context: &mut Context<'_>, completed: Step<()>, lost: u64, of: u64, detail: &str) -> Step<()> {
+    if lost > 0 || completed.is_err() {
+        context.note(format!("{lost} of {of} updates lost: {detail}"));
+    }
+    completed?;
+    if lost > 0 { Err(Stop::wrong(format!("{lost} of {of} updates lost: {detail}"))) } else { Ok(()) }
+}
+
+pub fn fetch_add_32(context: &mut Context<'_>) -> Step<()> {
+    fetch_add(context, Width::Bits32)
+}
+
+pub fn fetch_add_64(context: &mut Context<'_>) -> Step<()> {
+    fetch_add(context, Width::Bits64)
+}
+
+/// Everybody adds 1; the sum must be the number of additions.
+fn fetch_add(context: &mut Context<'_>, width: Width) -> Step<()> {
+    const ITEMS: u32 = 1024;
+    const ROUNDS: u32 = 4;
+    /// Above 32 bits where there is room, so that a carry shows.
+    const START: [u64; 2] = [7, 0xffff_ff00];
+    let start = START[usize::from(width == Width::Bits64)];
+    let (counter, ran) = (context.double_words(1)?, context.words(ITEMS as usize)?);
+    width.cell(&counter).store(start);
+    let kernel = if width == Width::Bits32 { Kernel::FetchAdd32 } else { Kernel::FetchAdd64 };
+    let arguments = FetchAddArguments { counter: pointer(&counter), ran: pointer(&ran), rounds: ROUNDS };
+    let packet = context.dispatch(kernel, &arguments, ITEMS)?;
+    let output = || compare_words(&ran, ITEMS as usize, |_| ROUNDS);
+    let contest = contest(context, packet, &output, |_| width.cell(&counter).add_one())?;
+    let device = u64::from(ITEMS * ROUNDS);
+    let (wanted, found) = (start + contest.host + device, width.cell(&counter).load());
+    let detail = format!("the device added {device} and the host {} to {start}, which makes {wanted}; found {found}", contest.host);
+    if found > wanted {
+        contest.completed?;
+        return Err(Stop::wrong(detail));
+    }
+    verdict(context, contest.completed, wanted - found, contest.host + device, &detail)
+}
+
+pub fn swap_32(context: &mut Context<'_>) -> Step<()> {
+    swap(context, Width::Bits32)
+}
+
+pub fn swap_64(context: &mut Context<'_>) -> Step<()> {
+    swap(context, Width::Bits64)
+}
+
+/// Every token goes in once, so it must come out once or be the one that is left.
+fn swap(context: &mut Context<'_>, width: Width) -> Step<()> {
+    const ITEMS: u32 = 256;
+    const ROUNDS: u32 = 4;
+    const FIRST: u64 = 1;
+    let tokens = (ITEMS * ROUNDS) as usize;
+    let high = if width == Width::Bits64 { 0x5_0000_0000 } else { 0 };
+    let (device_first, host_first) = (high + 0x1000_0000, high + 0x2000_0000);
+    let (cell, seen) = (context.double_words(1)?, context.double_words(tokens)?);
+    width.cell(&cell).store(FIRST);
+    let packet = match width {
+        Width::Bits32 => {
+            let first_token = device_first as u32;
+            let arguments = Swap32Arguments { cell: pointer(&cell), seen: pointer(&seen), first_token, rounds: ROUNDS };
+            context.dispatch(Kernel::Swap32, &arguments, ITEMS)?
+        }
+        Width::Bits64 => {
+            let arguments = Swap64Arguments { cell: pointer(&cell), seen: pointer(&seen), first_token: device_first, rounds: ROUNDS };
+            context.dispatch(Kernel::Swap64, &arguments, ITEMS)?
+        }
+    };
+    let output = || returned_tokens(&seen, tokens, width);
+    let host_seen = std::sync::Mutex::new(Vec::new());
+    let contest = contest(context, packet, &output, |update| {
+        let out = width.cell(&cell).swap(host_first + update);
+        host_seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(out);
+    })?;
+    let went_in = std::iter::once(FIRST)
+        .chain((0..tokens as u64).map(|token| device_first + token))
+        .chain((0..contest.host).map(|token| host_first + token));
+    let host_seen = host_seen.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let came_out = (0..tokens).map(|position| element(&seen, position, width)).chain(host_seen).chain([width.cell(&cell).load()]);
+    let lost = missing(went_in, came_out);
+    let all = tokens as u64 + contest.host;
+    verdict(context, contest.completed, lost, all, "so many tokens that were swapped in never came out")
+}
+
+fn element(seen: &Arc<Buffer>, position: usize, width: Width) -> u64 {
+    match width {
+        Width::Bits32 => seen.u32s()[position].load(Ordering::Acquire).into(),
+        Width::Bits64 => seen.u64s()[position].load(Ordering::Acquire),
+    }
+}
+
+/// Which swaps returned at all, with whatever value.
+fn returned_tokens(seen: &Arc<Buffer>, count: usize, width: Width) -> OutputEvidence {
+    let canary = if width == Width::Bits32 { u64::from(CANARY) } else { CANARY_64 };
+    tally(count, |position| {
+        let untouched = element(seen, position, width) == canary;
+        (!untouched, untouched)
+    })
+}
+
+/// How many of the values that went in did not come out, each counted as often as it went in.
+fn missing(went_in: impl Iterator<Item = u64>, came_out: impl Iterator<Item = u64>) -> u64 {
+    let mut balance: HashMap<u64, i64> = HashMap::new();
+    went_in.for_each(|token| *balance.entry(token).or_default() += 1);
+    came_out.for_each(|token| *balance.entry(token).or_default() -= 1);
+    balance.into_values().filter_map(|left| u64::try_from(left).ok()).sum()
+}
+
+pub fn compare_swap_32(context: &mut Context<'_>) -> Step<()> {
+    compare_swap(context, Width::Bits32)
+}
+
+pub fn compare_swap_64(context: &mut Context<'_>) -> Step<()> {
+    compare_swap(context, Width::Bits64)
+}
+
+/// Everybody increments by CAS; the sum must be the number of CAS that said they succeeded.
+fn compare_swap(context: &mut Context<'_>, width: Width) -> Step<()> {
+    const ITEMS: u32 = 128;
+    const ROUNDS: u32 = 2;
+    /// One success per wave and attempt is the least there is without contention: 64 lanes times the rounds, and room for the host.
+    const MAX_ATTEMPTS: u32 = 4_096;
+    const START: u64 = 3;
+    let (counter, ran) = (context.double_words(1)?, context.words(ITEMS as usize)?);
+    width.cell(&counter).store(START);
+    let kernel = if width == Width::Bits32 { Kernel::CompareSwap32 } else { Kernel::CompareSwap64 };
+    let arguments =
+        CompareSwapArguments { counter: pointer(&counter), ran: pointer(&ran), rounds: ROUNDS, max_attempts: MAX_ATTEMPTS };
+    let packet = context.dispatch(kernel, &arguments, ITEMS)?;
+    // Any count of successes is an answer; only the canary says that the work-item did not run.
+    let output = || {
+        tally(ITEMS as usize, |item| {
+            let found = ran.u32s()[item].load(Ordering::Acquire);
+            (found <= ROUNDS, found == CANARY)
+        })
+    };
+    let host_successes = AtomicU64::new(0);
+    let contest = contest(context, packet, &output, |_| {
+        if width.cell(&counter).try_increment() {
+            host_successes.fetch_add(1, Ordering::Relaxed);
+        }
+    })?;
+    let host = host_successes.into_inner();
+    let device: u64 =
+        ran.u32s().iter().take(ITEMS as usize).map(|word| u64::from(word.load(Ordering::Acquire))).filter(|ran| *ran <= u64::from(ROUNDS)).sum();
+    let asked = u64::from(ITEMS * ROUNDS);
+    if device < asked {
+        context.note(format!("the device made {device} of {asked} increments; its other CAS failed {MAX_ATTEMPTS} times over"));
+    }
+    let (wanted, found) = (START + host + device, width.cell(&counter).load());
+    let detail = format!("the device's CAS succeeded {device} times and the host's {host} on {START}, which makes {wanted}; found {found}");
+    if found > wanted {
+        contest.completed?;
+        return Err(Stop::wrong(detail));
+    }
+    verdict(context, contest.completed, wanted - found, host + device, &detail)?;
+    if device == 0 { Err(Stop::wrong(format!("not one of the device's {asked} increments by CAS succeeded"))) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_token_that_comes_out_once_is_not_lost() {
+        assert_eq!(missing([1, 2, 3].into_iter(), [3, 1, 2].into_iter()), 0);
+    }
+
+    #[test]
+    fn a_token_that_was_overwritten_is_lost_and_a_stranger_makes_up_for_nothing() {
+        assert_eq!(missing([1, 2, 3].into_iter(), [1, 1, 3].into_iter()), 1);
+        assert_eq!(missing([1, 2].into_iter(), [u64::MAX, u64::MAX].into_iter()), 2);
+        assert_eq!(missing([5, 5].into_iter(), [5].into_iter()), 1);
+    }
+
+    #[test]
+    fn a_narrow_cell_wraps_at_32_bits_and_a_wide_one_carries() {
+        let (narrow, wide) = (AtomicU32::new(u32::MAX), AtomicU64::new(u64::from(u32::MAX)));
+        Cell::Narrow(&narrow).add_one();
+        Cell::Wide(&wide).add_one();
+        assert_eq!((Cell::Narrow(&narrow).load(), Cell::Wide(&wide).load()), (0, 0x1_0000_0000));
+        assert!(Cell::Narrow(&narrow).try_increment());
+        assert_eq!(Cell::Narrow(&narrow).swap(9), 1);
+    }
+}

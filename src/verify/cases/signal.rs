@@ -1,0 +1,160 @@
+//! Signals: counted exactly, shared with the host, updated by a kernel, waited for awake and asleep.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::aql::{BARRIER_DEPENDENCIES, BarrierAnd};
+use crate::hsa::{Condition, Deadline, QueueKind, Signal, WaitMode};
+use crate::kernels::{Kernel, MarkArguments, SignalSubtractArguments};
+use crate::report::Outcome;
+use crate::verify::cases::barrier::compare_marks;
+use crate::verify::lab::{Completion, Context, Step, Stop, compare_words, ordered_header, pointer, poll, system_header};
+
+/// Many packets and the host count one signal down at the same time.
+pub fn shared_signal(context: &mut Context<'_>) -> Step<()> {
+    const PACKETS: usize = 48;
+    const HOST: i64 = 48;
+    let before = PACKETS as i64 + HOST;
+    let done = context.signal(before)?;
+    let cells = context.words(PACKETS)?;
+    cells.fill_u32(0);
+    let queue = context.queue(64, QueueKind::Single)?;
+    let mut packets = Vec::new();
+    for index in 0..PACKETS {
+        let mut packet = context.dispatch(Kernel::Mark, &MarkArguments { cells: pointer(&cells), index: index as u32 }, 64)?;
+        packet.completion_signal = done.handle();
+        packets.push(packet);
+    }
+    let mut index = 0;
+    for (position, packet) in packets.iter().enumerate() {
+        index = context.submit(&queue, packet)?;
+        let share = HOST * (position as i64 + 1) / PACKETS as i64 - HOST * position as i64 / PACKETS as i64;
+        (0..share).for_each(|_| done.subtract(1));
+    }
+    let output = || compare_marks(&cells, PACKETS);
+    let awaited = Completion { signal: &done, before, expected: 0, queue: &queue, index, output: &output };
+    let completed = context.complete(&awaited);
+    if completed.is_err() {
+        context.note(format!("{} of {PACKETS} decrements of the device are missing, and none of the host's {HOST}", done.load()));
+    }
+    completed
+}
+
+/// Each packet decrements its own signal exactly once.
+pub fn exactly_once(context: &mut Context<'_>) -> Step<()> {
+    const PACKETS: usize = 32;
+    /// Far from 0, so that one decrement too many shows.
+    const BEFORE: i64 = 1000;
+    const HOLD: Duration = Duration::from_millis(5);
+    let cells = context.words(PACKETS)?;
+    cells.fill_u32(0);
+    let mut signals: Vec<Arc<Signal>> = Vec::new();
+    let mut packets = Vec::new();
+    for index in 0..PACKETS {
+        let signal = context.signal(BEFORE)?;
+        let mut packet = context.dispatch(Kernel::Mark, &MarkArguments { cells: pointer(&cells), index: index as u32 }, 64)?;
+        packet.completion_signal = signal.handle();
+        signals.push(signal);
+        packets.push(packet);
+    }
+    let queue = context.queue(64, QueueKind::Single)?;
+    let mut indices = Vec::new();
+    for packet in &packets {
+        indices.push(context.submit(&queue, packet)?);
+    }
+    for (position, (signal, index)) in signals.iter().zip(indices).enumerate() {
+        // A packet may complete before an earlier one, so only its own mark must be there.
+        let output = || crate::verify::lab::tally(1, |_| {
+            let mark = cells.u32s()[position].load(std::sync::atomic::Ordering::Acquire);
+            (mark == 1, mark == 0)
+        });
+        context.complete(&Completion { signal, before: BEFORE, expected: BEFORE - 1, queue: &queue, index, output: &output })?;
+    }
+    thread::sleep(HOLD);
+    match signals.iter().map(|signal| signal.load()).find(|value| *value != BEFORE - 1) {
+        Some(value) => Err(Stop(Outcome::FiredTwice { value })),
+        None => Ok(()),
+    }
+}
+
+/// A kernel decrements a signal itself, with its own atomics.
+pub fn signal_from_kernel(context: &mut Context<'_>) -> Step<()> {
+    const ITEMS: u32 = 64;
+    const AMOUNT: i64 = 3;
+    let before = i64::from(ITEMS) * AMOUNT;
+    let (updated, done) = (context.signal(before)?, context.signal(1)?);
+    let Some(value) = updated.value_address() else {
+        return Err(Stop(Outcome::Untestable { reason: "this runtime's signals are not values in memory".to_owned() }));
+    };
+    let ran = context.words(ITEMS as usize)?;
+    let arguments =
+        SignalSubtractArguments { value: crate::kernels::DevicePtr(value), ran: pointer(&ran), amount: AMOUNT.unsigned_abs() };
+    let mut packet = context.dispatch(Kernel::SignalSubtract, &arguments, ITEMS)?;
+    packet.completion_signal = done.handle();
+    let queue = context.queue(64, QueueKind::Single)?;
+    let index = context.submit(&queue, &packet)?;
+    let output = || compare_words(&ran, ITEMS as usize, |_| 1);
+    let completed = context.complete(&Completion { signal: &done, before: 1, expected: 0, queue: &queue, index, output: &output });
+    if completed.is_err() {
+        context.note(format!("the signal that the kernel counts down from {before} to 0 holds {}", updated.load()));
+    }
+    completed?;
+    context.complete(&Completion { signal: &updated, before, expected: 0, queue: &queue, index, output: &output })
+}
+
+/// The host waits for the signal by polling.
+pub fn wait_active(context: &mut Context<'_>) -> Step<()> {
+    waits(context, WaitMode::Active)
+}
+
+/// The host waits for the signal asleep, until the device's interrupt wakes it.
+pub fn wait_blocked(context: &mut Context<'_>) -> Step<()> {
+    waits(context, WaitMode::Blocked)
+}
+
+/// Each round the packet is held back until the host is well inside its wait. A second thread watches the value, so that a wait
+/// that is not woken is told from a value that does not arrive.
+fn waits(context: &mut Context<'_>, mode: WaitMode) -> Step<()> {
+    const ROUNDS: usize = 6;
+    const HEAD_START: Duration = Duration::from_millis(3);
+    /// How much later than the value's arrival a wait may come back.
+    const WAKE_LIMIT: Duration = Duration::from_millis(750);
+    let cells = context.words(ROUNDS)?;
+    cells.fill_u32(0);
+    let queue = context.queue(64, QueueKind::Single)?;
+    for round in 0..ROUNDS {
+        let (gate, done) = (context.signal(1)?, context.signal(1)?);
+        let mut dependencies = [0; BARRIER_DEPENDENCIES];
+        dependencies[0] = gate.handle();
+        let mut mark = context.dispatch(Kernel::Mark, &MarkArguments { cells: pointer(&cells), index: round as u32 }, 64)?;
+        mark.header = ordered_header().to_bits();
+        mark.completion_signal = done.handle();
+        context.submit(&queue, &BarrierAnd::new(system_header(), dependencies, 0))?;
+        let index = context.submit(&queue, &mark)?;
+        let left = context.deadline().saturating_duration_since(Instant::now());
+        let span = context.pace().quiet.map_or(left, |quiet| quiet.duration().min(left));
+        let end = Instant::now() + span;
+        let arrived = Mutex::new(None);
+        let waited = thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::sleep(HEAD_START);
+                gate.store(0);
+                if poll(end, || done.load() < 1) {
+                    *arrived.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+                }
+            });
+            // What it says is judged below, from the value itself.
+            let _ = done.wait(Condition::Less(1), Deadline::after(span), mode);
+            Instant::now()
+        });
+        let output = || compare_marks(&cells, round + 1);
+        let arrived = *arrived.lock().unwrap_or_else(PoisonError::into_inner);
+        context.complete(&Completion { signal: &done, before: 1, expected: 0, queue: &queue, index, output: &output })?;
+        if let Some(late) = arrived.map(|arrived| waited.saturating_duration_since(arrived)).filter(|late| *late > WAKE_LIMIT) {
+            context.note(format!("the wait came back {} ms after the value had arrived", late.as_millis()));
+            return Err(Stop(Outcome::WakeLost));
+        }
+    }
+    Ok(())
+}

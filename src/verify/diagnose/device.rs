@@ -1,0 +1,292 @@
+//! One device: what its runs come to.
+
+use crate::report::{AtomicsMode, CaseReport, Diagnosis, ExitCode, Outcome, PathReport, RequesterReadback, RunReport, Standing};
+
+/// What is known of the device besides its runs.
+#[derive(Clone, Copy, Debug)]
+pub struct DeviceFacts<'a> {
+    /// PCI address in the short form that `setpci` takes, `0b:00.0`.
+    pub short_bdf: Option<&'a str>,
+    /// The way to host memory.
+    pub path: Option<&'a PathReport>,
+}
+
+/// What the runs come to. With a run with AtomicOps on, that one decides and the run with AtomicOps off is only held against its
+/// prediction; else the one run there is decides.
+///
+/// | runs | seen | exit code |
+/// |---|---|---|
+/// | any | no case was tried | 1 |
+/// | any | a deciding case failed other than by hanging | 1 |
+/// | any | a deciding case hung | 3 |
+/// | off and on | all pass on, a case contradicts its prediction off | 1 |
+/// | off alone | completions were lost as predicted | 3 |
+/// | any | else | 0 |
+#[must_use]
+pub fn diagnose(device: &DeviceFacts<'_>, runs: &[RunReport]) -> Diagnosis {
+    let run_in = |mode: AtomicsMode| runs.iter().find(|run| run.atomics == mode);
+    let (on, off) = (run_in(AtomicsMode::On), run_in(AtomicsMode::Off));
+    let Some(deciding) = on.or_else(|| run_in(AtomicsMode::AsFound)).or(off) else {
+        return plain("nothing was run", ExitCode::CheckFailed);
+    };
+    if deciding.cases.iter().all(|case| case.standing == Standing::Skipped) {
+        return nothing_tried(deciding);
+    }
+    if let Some(failed) = deciding.cases.iter().find(|case| case.standing == Standing::Failed && !case.outcome.is_hang()) {
+        return failure(deciding, failed);
+    }
+    let hung = |case: &&CaseReport| case.outcome.is_hang() && matches!(case.standing, Standing::Failed | Standing::AsPredicted);
+    if let Some(case) = deciding.cases.iter().find(hung) {
+        return hang(device, deciding, case);
+    }
+    if let Some(off) = off.filter(|_| on.is_some()) {
+        return both(deciding, off);
+    }
+    plain(&format!("{} with AtomicOps {}", passed(deciding), state(deciding)), ExitCode::Pass)
+}
+
+fn plain(summary: &str, exit_code: ExitCode) -> Diagnosis {
+    Diagnosis { summary: summary.to_owned(), cause: None, fix: None, exit_code }
+}
+
+fn count(cases: &[CaseReport], wanted: impl Fn(&CaseReport) -> bool) -> usize {
+    cases.iter().filter(|case| wanted(case)).count()
+}
+
+/// `all 30 cases pass`, with what was not tried counted apart.
+fn passed(run: &RunReport) -> String {
+    let skipped = count(&run.cases, |case| case.standing == Standing::Skipped);
+    let passed = count(&run.cases, |case| case.standing == Standing::Passed);
+    let what = match (passed, skipped) {
+        (1, _) => "the one case that was tried completes".to_owned(),
+        (passed, 0) => format!("all {passed} cases complete"),
+        (passed, _) => format!("{passed} cases complete"),
+    };
+    if skipped == 0 { what } else { format!("{what} ({skipped} untestable)") }
+}
+
+/// The state of AtomicOps during a run, in words.
+fn state(run: &RunReport) -> &'static str {
+    match (&run.requester, run.atomics) {
+        (RequesterReadback::Holds { enabled: true } | RequesterReadback::DidNotStick { enabled: true }, _) => "enabled",
+        (RequesterReadback::Holds { enabled: false } | RequesterReadback::DidNotStick { enabled: false }, _) => "disabled",
+        (RequesterReadback::Unknown { .. }, AtomicsMode::AsFound) => "as found",
+        (RequesterReadback::Unknown { .. }, AtomicsMode::On) => "on",
+        (RequesterReadback::Unknown { .. }, AtomicsMode::Off) => "off",
+    }
+}
+
+fn nothing_tried(run: &RunReport) -> Diagnosis {
+    let reason = run.cases.iter().find_map(|case| match &case.outcome {
+        Outcome::Untestable { reason } => Some(reason.clone()),
+        _ => None,
+    });
+    Diagnosis {
+        summary: "no case could be tried, so nothing is known about this device".to_owned(),
+        cause: reason,
+        fix: None,
+        exit_code: ExitCode::CheckFailed,
+    }
+}
+
+fn failure(run: &RunReport, first: &CaseReport) -> Diagnosis {
+    let failed = count(&run.cases, |case| case.standing == Standing::Failed);
+    let more = if failed > 1 { format!(" and {} more", failed - 1) } else { String::new() };
+    Diagnosis {
+        summary: format!("{}{more} failed with AtomicOps {}: {}", first.name, state(run), first.outcome),
+        cause: first.cause.clone(),
+        fix: None,
+        exit_code: ExitCode::CheckFailed,
+    }
+}
+
+fn hang(device: &DeviceFacts<'_>, run: &RunReport, first: &CaseReport) -> Diagnosis {
+    let hung = count(&run.cases, |case| case.outcome.is_hang());
+    let tried = count(&run.cases, |case| case.standing != Standing::Skipped);
+    let what = match first.outcome {
+        Outcome::CompletionLost => "the device runs its kernels, but its completion signals never fire",
+        Outcome::PacketNotFetched => "the device does not take packets from its queue",
+        Outcome::WakeLost => "completions arrive, but blocked waits are not woken",
+        Outcome::RuntimeWedged => "the runtime does not come back",
+        _ => "dispatches do not complete",
+    };
+    Diagnosis {
+        summary: format!("with AtomicOps {} {what} ({hung} of {tried} cases, first {})", state(run), first.name),
+        cause: first.cause.clone(),
+        fix: fix(device, run, first),
+        exit_code: ExitCode::Hang,
+    }
+}
+
+/// What to do about a hang: set the bit if it is clear, else what the path asks for.
+fn fix(device: &DeviceFacts<'_>, run: &RunReport, first: &CaseReport) -> Option<String> {
+    let from_path = || device.path.and_then(|path| path.fixes.first().cloned());
+    if first.outcome != Outcome::CompletionLost {
+        return from_path();
+    }
+    match run.requester {
+        RequesterReadback::Holds { enabled: false } => device.short_bdf.map(enable_command).or_else(from_path),
+        RequesterReadback::DidNotStick { enabled: false } => Some(
+            "the write of AtomicOp Requester Enable does not stick: set it on the host instead (a guest's write may be dropped), or \
+             enable AtomicOps of the emulated root port"
+                .to_owned(),
+        ),
+        _ => from_path(),
+    }
+}
+
+/// Sets AtomicOp Requester Enable and nothing else.
+#[must_use]
+pub fn enable_command(short_bdf: &str) -> String {
+    format!("setpci -s {short_bdf} CAP_EXP+28.w=40:40")
+}
+
+fn both(on: &RunReport, off: &RunReport) -> Diagnosis {
+    let contradiction = off.cases.iter().find(|case| case.standing == Standing::Failed);
+    if let Some(case) = contradiction {
+        return Diagnosis {
+            summary: format!(
+                "{} with AtomicOps {}, but with AtomicOps off {} contradicts the prediction: {}",
+                passed(on),
+                state(on),
+                case.name,
+                case.outcome
+            ),
+            cause: case.cause.clone(),
+            fix: None,
+            exit_code: ExitCode::CheckFailed,
+        };
+    }
+    let lost = count(&off.cases, |case| case.standing == Standing::AsPredicted);
+    let cause = if matches!(off.requester, RequesterReadback::DidNotStick { .. }) {
+        Some("AtomicOp Requester Enable could not be cleared, so nothing is shown about this device without AtomicOps".to_owned())
+    } else if lost > 0 {
+        Some(format!(
+            "without AtomicOps the device still runs its kernels and writes their output, but it cannot decrement its completion \
+             signals: {lost} of {} cases would hang",
+            off.cases.len()
+        ))
+    } else {
+        Some("without AtomicOps it completes as well: this device does not need them".to_owned())
+    };
+    Diagnosis { summary: format!("{} with AtomicOps {}", passed(on), state(on)), cause, fix: None, exit_code: ExitCode::Pass }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::PathCapability;
+    use crate::verify::diagnose::fixtures::{case, holds, path, run};
+
+    const FIJI: DeviceFacts<'_> = DeviceFacts { short_bdf: Some("0b:00.0"), path: None };
+
+    fn passes(name: &str) -> CaseReport {
+        case(name, Outcome::Completed, Standing::Passed)
+    }
+
+    fn loses(name: &str, standing: Standing) -> CaseReport {
+        case(name, Outcome::CompletionLost, standing)
+    }
+
+    fn untestable(name: &str) -> CaseReport {
+        case(name, Outcome::Untestable { reason: "no kernels are built for gfx600".to_owned() }, Standing::Skipped)
+    }
+
+    #[test]
+    fn all_passed_with_atomics_on_and_all_lost_as_predicted_off_is_a_pass() {
+        let runs = [
+            run(AtomicsMode::Off, holds(false), vec![loses("nop", Standing::AsPredicted), passes("invalid-packet")]),
+            run(AtomicsMode::On, holds(true), vec![passes("nop"), passes("invalid-packet")]),
+        ];
+        let diagnosis = diagnose(&FIJI, &runs);
+        assert_eq!(diagnosis.exit_code, ExitCode::Pass);
+        assert_eq!(diagnosis.summary, "all 2 cases complete with AtomicOps enabled");
+        assert!(diagnosis.cause.unwrap().contains("1 of 2 cases would hang"));
+    }
+
+    #[test]
+    fn a_contradiction_in_the_run_without_is_a_failed_check() {
+        let runs = [
+            run(AtomicsMode::Off, holds(false), vec![case("nop", Outcome::Completed, Standing::Failed)]),
+            run(AtomicsMode::On, holds(true), vec![passes("nop")]),
+        ];
+        assert_eq!(diagnose(&FIJI, &runs).exit_code, ExitCode::CheckFailed);
+        let hung_otherwise = [
+            run(AtomicsMode::Off, holds(false), vec![case("nop", Outcome::PacketNotFetched, Standing::Failed)]),
+            run(AtomicsMode::On, holds(true), vec![passes("nop")]),
+        ];
+        assert_eq!(diagnose(&FIJI, &hung_otherwise).exit_code, ExitCode::CheckFailed);
+    }
+
+    #[test]
+    fn a_hang_with_atomics_on_is_a_hang_even_when_the_run_without_is_as_predicted() {
+        let runs = [
+            run(AtomicsMode::Off, holds(false), vec![loses("nop", Standing::AsPredicted)]),
+            run(AtomicsMode::On, holds(true), vec![loses("nop", Standing::Failed)]),
+        ];
+        assert_eq!(diagnose(&FIJI, &runs).exit_code, ExitCode::Hang);
+    }
+
+    #[test]
+    fn off_alone_hangs_and_names_the_exact_fix() {
+        let diagnosis = diagnose(&FIJI, &[run(AtomicsMode::Off, holds(false), vec![loses("nop", Standing::AsPredicted)])]);
+        assert_eq!(diagnosis.exit_code, ExitCode::Hang);
+        assert_eq!(diagnosis.fix.as_deref(), Some("setpci -s 0b:00.0 CAP_EXP+28.w=40:40"));
+    }
+
+    #[test]
+    fn as_found_with_the_bit_clear_hangs_and_names_the_exact_fix() {
+        let diagnosis = diagnose(&FIJI, &[run(AtomicsMode::AsFound, holds(false), vec![loses("nop", Standing::Failed)])]);
+        assert_eq!(diagnosis.exit_code, ExitCode::Hang);
+        assert_eq!(diagnosis.fix.as_deref(), Some("setpci -s 0b:00.0 CAP_EXP+28.w=40:40"));
+        assert_eq!(diagnosis.cause.as_deref(), Some("cause of nop"));
+    }
+
+    #[test]
+    fn a_path_that_stops_atomic_ops_is_fixed_at_the_path() {
+        let path = path(PathCapability::Incapable);
+        let facts = DeviceFacts { path: Some(&path), ..FIJI };
+        let diagnosis = diagnose(&facts, &[run(AtomicsMode::AsFound, holds(true), vec![loses("nop", Standing::Failed)])]);
+        assert_eq!(diagnosis.fix.as_deref(), Some("move the card"));
+    }
+
+    #[test]
+    fn a_bit_that_cannot_be_set_is_a_finding_and_the_hang_stays_one() {
+        let requester = RequesterReadback::DidNotStick { enabled: false };
+        let diagnosis = diagnose(&FIJI, &[run(AtomicsMode::On, requester, vec![loses("nop", Standing::Failed)])]);
+        assert_eq!(diagnosis.exit_code, ExitCode::Hang);
+        assert!(diagnosis.fix.unwrap().contains("does not stick"));
+    }
+
+    #[test]
+    fn a_crash_outweighs_the_hangs_around_it() {
+        let crashed = case("barrier-and", Outcome::WorkerCrashed { signal: "SIGKILL".to_owned() }, Standing::Failed);
+        let cases = vec![loses("nop", Standing::AsPredicted), crashed, loses("barrier-or", Standing::AsPredicted)];
+        let diagnosis = diagnose(&FIJI, &[run(AtomicsMode::Off, holds(false), cases)]);
+        assert_eq!(diagnosis.exit_code, ExitCode::CheckFailed);
+        assert!(diagnosis.summary.contains("barrier-and"), "{}", diagnosis.summary);
+    }
+
+    #[test]
+    fn nothing_run_and_nothing_tried_are_failures() {
+        assert_eq!(diagnose(&FIJI, &[]).exit_code, ExitCode::CheckFailed);
+        assert_eq!(diagnose(&FIJI, &[run(AtomicsMode::On, holds(true), Vec::new())]).exit_code, ExitCode::CheckFailed);
+        let skipped = diagnose(&FIJI, &[run(AtomicsMode::AsFound, holds(true), vec![untestable("nop")])]);
+        assert_eq!(skipped.exit_code, ExitCode::CheckFailed);
+        assert_eq!(skipped.cause.as_deref(), Some("no kernels are built for gfx600"));
+    }
+
+    #[test]
+    fn skips_are_counted_apart() {
+        let diagnosis =
+            diagnose(&FIJI, &[run(AtomicsMode::AsFound, holds(true), vec![passes("nop"), passes("fence-none"), untestable("x")])]);
+        assert_eq!(diagnosis.exit_code, ExitCode::Pass);
+        assert_eq!(diagnosis.summary, "2 cases complete (1 untestable) with AtomicOps enabled");
+    }
+
+    #[test]
+    fn a_wedged_runtime_is_a_hang() {
+        let cases = vec![case("nop", Outcome::RuntimeWedged, Standing::Failed)];
+        assert_eq!(diagnose(&FIJI, &[run(AtomicsMode::AsFound, holds(true), cases)]).exit_code, ExitCode::Hang);
+    }
+}

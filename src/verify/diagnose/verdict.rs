@@ -1,0 +1,121 @@
+//! The last word: all devices, and whether any of them was a GPU.
+
+use crate::report::{BedKind, BedReport, DeviceReport, ExitCode, Verdict};
+
+/// What the devices' diagnoses come to on this bed.
+///
+/// A failed check outweighs a hang, a hang outweighs a pass. A self-test says nothing about a GPU, so it never passes and never
+/// reports a hang as one: it ends with "no hardware was tested", unless a check failed, which is then the harness's own fault.
+#[must_use]
+pub fn verdict(bed: &BedReport, devices: &[DeviceReport]) -> Verdict {
+    let worst = [ExitCode::CheckFailed, ExitCode::Hang]
+        .into_iter()
+        .find_map(|code| devices.iter().find(|device| device.diagnosis.exit_code == code).map(|device| (code, device)));
+    let (code, decisive) = match (worst, devices.first()) {
+        (Some((code, device)), _) => (code, Some(device)),
+        (None, Some(device)) => (ExitCode::Pass, Some(device)),
+        (None, None) => (ExitCode::CheckFailed, None),
+    };
+    let summary = match decisive {
+        None => "no device was tested".to_owned(),
+        Some(device) if devices.len() == 1 => device.diagnosis.summary.clone(),
+        Some(_) if code == ExitCode::Pass => format!("all {} devices pass", devices.len()),
+        Some(device) => {
+            format!("{} ({}): {}", device.bdf.as_deref().unwrap_or("a device"), device.gfx, device.diagnosis.summary)
+        }
+    };
+    match (bed.kind, code) {
+        (BedKind::EmbeddedSelfTest, ExitCode::CheckFailed) => Verdict {
+            word: "FAIL",
+            sentence: format!("no GPU was tested, and the self-test on the embedded software GPU failed: {summary}"),
+            exit_code: ExitCode::CheckFailed,
+        },
+        (BedKind::EmbeddedSelfTest, _) => Verdict {
+            word: "NO GPU TESTED",
+            sentence: format!(
+                "no GPU was tested{}; self-test of the harness on the embedded software GPU: {summary}",
+                bed.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default()
+            ),
+            exit_code: ExitCode::NoHardware,
+        },
+        (kind, code) => {
+            let place = match kind {
+                BedKind::Hardware => String::new(),
+                _ => " on the embedded software GPU (no hardware was tested)".to_owned(),
+            };
+            Verdict { word: word(code), sentence: format!("{summary}{place}"), exit_code: code }
+        }
+    }
+}
+
+const fn word(code: ExitCode) -> &'static str {
+    match code {
+        ExitCode::Pass => "PASS",
+        ExitCode::Hang => "HANG",
+        ExitCode::CheckFailed | ExitCode::Usage | ExitCode::NoHardware => "FAIL",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Diagnosis;
+    use crate::verify::diagnose::{COMPLETION_LOST, fixtures::prediction};
+
+    fn bed(kind: BedKind) -> BedReport {
+        let reason = (kind == BedKind::EmbeddedSelfTest).then(|| "there is no /dev/kfd".to_owned());
+        BedReport { kind, runtime: "embedded".to_owned(), reason, replay: None }
+    }
+
+    fn device(exit_code: ExitCode) -> DeviceReport {
+        DeviceReport {
+            index: 0,
+            bdf: Some("0000:0b:00.0".to_owned()),
+            name: "Fiji".to_owned(),
+            gfx: "gfx803".to_owned(),
+            path: None,
+            kfd: None,
+            prediction: prediction(COMPLETION_LOST),
+            runs: Vec::new(),
+            diagnosis: Diagnosis { summary: format!("ends with {exit_code:?}"), cause: None, fix: None, exit_code },
+        }
+    }
+
+    fn row(kind: BedKind, codes: &[ExitCode]) -> (&'static str, ExitCode, String) {
+        let devices: Vec<_> = codes.iter().copied().map(device).collect();
+        let verdict = verdict(&bed(kind), &devices);
+        (verdict.word, verdict.exit_code, verdict.sentence)
+    }
+
+    #[test]
+    fn the_worst_device_decides_and_a_failed_check_is_worse_than_a_hang() {
+        use ExitCode::{CheckFailed, Hang, Pass};
+        for (codes, word, code) in [
+            (vec![Pass], "PASS", Pass),
+            (vec![Pass, Hang], "HANG", Hang),
+            (vec![Hang, CheckFailed, Pass], "FAIL", CheckFailed),
+            (vec![], "FAIL", CheckFailed),
+        ] {
+            let found = row(BedKind::Hardware, &codes);
+            assert_eq!((found.0, found.1), (word, code), "{codes:?}");
+        }
+    }
+
+    #[test]
+    fn a_self_test_never_passes_and_says_why_no_gpu_was_tested() {
+        for code in [ExitCode::Pass, ExitCode::Hang] {
+            let (word, exit, sentence) = row(BedKind::EmbeddedSelfTest, &[code]);
+            assert_eq!((word, exit), ("NO GPU TESTED", ExitCode::NoHardware));
+            assert!(sentence.starts_with("no GPU was tested (there is no /dev/kfd)"), "{sentence}");
+        }
+        assert_eq!(row(BedKind::EmbeddedSelfTest, &[ExitCode::CheckFailed]).1, ExitCode::CheckFailed);
+    }
+
+    #[test]
+    fn a_verdict_from_the_model_is_never_worded_as_if_hardware_had_said_it() {
+        for code in [ExitCode::Pass, ExitCode::Hang, ExitCode::CheckFailed] {
+            assert!(row(BedKind::Embedded, &[code]).2.contains("no hardware was tested"));
+            assert!(!row(BedKind::Hardware, &[code]).2.contains("embedded"));
+        }
+    }
+}

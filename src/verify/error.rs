@@ -1,0 +1,87 @@
+//! What keeps a verification from being made.
+
+use std::path::PathBuf;
+
+use crate::report::ExitCode;
+
+use super::catalogue::NoCaseMatches;
+use super::request::DeviceSelector;
+
+/// Why no report could be made.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// No case has such a name.
+    #[error(transparent)]
+    NoCaseMatches(#[from] NoCaseMatches),
+    /// `--replay` without the embedded device.
+    #[error("a dump can be replayed on the embedded device only, and the runtime is {runtime}: add `--runtime embedded`")]
+    ReplayNeedsEmbedded {
+        /// The runtime asked for.
+        runtime: String,
+    },
+    /// The dump cannot be read or is malformed.
+    #[error("cannot replay {path}: {reason}")]
+    Replay {
+        /// The dump.
+        path: PathBuf,
+        /// What is wrong with it, and where.
+        reason: String,
+    },
+    /// The runtime that was asked for cannot be opened.
+    #[error("cannot open the HSA runtime: {0}")]
+    Runtime(String),
+    /// The runtime has no such GPU.
+    #[error("the runtime does not have {wanted}; it has {found}{}", .self_test.as_ref().map(|reason| format!(" (the embedded software GPU, because no GPU could be used: {reason})")).unwrap_or_default())]
+    NoSuchDevice {
+        /// What was asked for.
+        wanted: DeviceSelector,
+        /// The GPUs there are, in words.
+        found: String,
+        /// Why only the embedded device is there, when the user asked for none.
+        self_test: Option<String>,
+    },
+    /// The AtomicOps bit was to be written and cannot be.
+    #[error("cannot switch AtomicOps of {device}: {reason}")]
+    Requester {
+        /// The device.
+        device: String,
+        /// What failed and what to do.
+        reason: String,
+    },
+    /// The worker process cannot be started or does not speak.
+    #[error("the worker process failed: {0}")]
+    Worker(String),
+    /// The embedded bed cannot be laid out.
+    #[error("cannot prepare the embedded device: {0}")]
+    Bed(String),
+    /// The user interrupted; everything was put back.
+    #[error("interrupted by {signal}; AtomicOps were put back")]
+    Interrupted {
+        /// The signal's name.
+        signal: &'static str,
+    },
+}
+
+impl VerifyError {
+    /// How the process should end.
+    #[must_use]
+    pub const fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Runtime(_) | Self::NoSuchDevice { self_test: Some(_), .. } => ExitCode::NoHardware,
+            Self::NoCaseMatches(_) | Self::ReplayNeedsEmbedded { .. } | Self::Replay { .. } | Self::NoSuchDevice { .. } => {
+                ExitCode::Usage
+            }
+            Self::Requester { .. } | Self::Worker(_) | Self::Bed(_) | Self::Interrupted { .. } => ExitCode::CheckFailed,
+        }
+    }
+}
+
+/// Why a journal could not be replayed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot restore from {journal}: {reason}")]
+pub struct RestoreError {
+    /// The journal.
+    pub journal: PathBuf,
+    /// What failed and what to do.
+    pub reason: String,
+}

@@ -1,0 +1,573 @@
+//! What a case works with: an agent's memory, kernels, queues and signals, and waits that always end.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::aql::{BarrierBit, Dimensions, FenceScope, Header, KernelDispatch, Packet, PacketType, ReserveError};
+use crate::hsa::{
+    Agent, Buffer, Condition, Deadline, Executable, HsaError, Pool, PoolUse, Queue, QueueKind, Runtime, Signal, WaitMode,
+};
+use crate::kernels::{self, Arguments, DevicePtr, Kernel};
+use crate::report::{Evidence, FabricCounters, Outcome, OutputEvidence, QueueEvidence, SignalEvidence};
+
+use super::catalogue::CaseInfo;
+use super::event::{Observation, Pace};
+
+/// What every element of an output holds before the kernel runs. No kernel's result is this.
+pub const CANARY: u32 = 0xeeee_eeee;
+/// The same for 64-bit elements.
+pub const CANARY_64: u64 = 0xeeee_eeee_eeee_eeee;
+
+/// Why a case ended before its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stop(pub Outcome);
+
+/// What a step of a case comes to.
+pub type Step<T> = Result<T, Stop>;
+
+impl From<HsaError> for Stop {
+    fn from(error: HsaError) -> Self {
+        Self(Outcome::QueueError { status: error.to_string() })
+    }
+}
+
+impl Stop {
+    /// Something counted or computed came out wrong.
+    pub fn wrong(detail: impl Into<String>) -> Self {
+        Self(Outcome::WrongValue { detail: detail.into() })
+    }
+}
+
+/// One agent with what its cases share.
+#[derive(Debug)]
+pub struct Lab {
+    agent: Agent,
+    shared: Pool,
+    arguments: Pool,
+    code: Result<Executable, String>,
+}
+
+impl Lab {
+    /// Finds the memory and loads the kernels. Kernels that are not there are no error yet: not every case needs one.
+    ///
+    /// # Errors
+    /// The runtime has no memory for host and device to share.
+    pub fn open(runtime: &Runtime, agent: &Agent) -> Result<Self, HsaError> {
+        let code = select_code(agent).and_then(|code| {
+            Executable::load(agent, code.bytes).map_err(|error| format!("the kernels for {} cannot be loaded: {error}", code.target))
+        });
+        Ok(Self {
+            agent: agent.clone(),
+            shared: runtime.host_pool(PoolUse::FineGrained)?,
+            arguments: runtime.host_pool(PoolUse::KernelArguments)?,
+            code,
+        })
+    }
+
+    /// Runs one case to its end and says what was seen.
+    #[must_use]
+    pub fn observe(&self, case: &CaseInfo, pace: Pace, fabric: Option<&Path>) -> Observation {
+        let sample = || FabricCounters::from_file_bytes(&fs::read(fabric?).ok()?);
+        let before = sample();
+        let mut context = Context {
+            lab: self,
+            pace,
+            started: Instant::now(),
+            evidence: Evidence::default(),
+            header: 0,
+            arguments: None,
+            buffers: Vec::new(),
+            signals: Vec::new(),
+        };
+        let outcome = match (case.run)(&mut context) {
+            Ok(()) => Outcome::Completed,
+            Err(Stop(outcome)) => outcome,
+        };
+        let duration_ms = u64::try_from(context.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let mut evidence = std::mem::take(&mut context.evidence);
+        drop(context);
+        evidence.fabric = sample().zip(before).map(|(after, before)| after.since(&before));
+        Observation { outcome, duration_ms, evidence }
+    }
+}
+
+fn select_code(agent: &Agent) -> Result<kernels::CodeObject, String> {
+    let mut missing = format!("agent {} has no instruction set", agent.name());
+    for isa in agent.isas() {
+        match kernels::select(isa) {
+            Ok(code) => return Ok(code),
+            Err(error) => missing = error.to_string(),
+        }
+    }
+    Err(missing)
+}
+
+/// What a completion is waited for with.
+#[derive(Clone, Copy)]
+pub struct Completion<'a> {
+    /// The completion signal.
+    pub signal: &'a Signal,
+    /// Its value when the packet was published.
+    pub before: i64,
+    /// Its value when everything has completed.
+    pub expected: i64,
+    /// The queue.
+    pub queue: &'a Queue,
+    /// Index of the last packet that must complete.
+    pub index: u64,
+    /// The kernel's output as it is now; no elements for a packet without output.
+    pub output: &'a dyn Fn() -> OutputEvidence,
+}
+
+/// One case at work. Everything it makes lives as long as it does, longer than the queues, which the cases hold themselves: so
+/// nothing that a packet names goes away before the queue does.
+#[derive(Debug)]
+pub struct Context<'lab> {
+    lab: &'lab Lab,
+    pace: Pace,
+    started: Instant,
+    evidence: Evidence,
+    header: u16,
+    arguments: Option<(Arc<Buffer>, usize)>,
+    buffers: Vec<Arc<Buffer>>,
+    signals: Vec<Arc<Signal>>,
+}
+
+/// Kernel arguments are handed out from blocks of this size.
+const ARGUMENT_BLOCK: usize = 64 * 1024;
+const ARGUMENT_ALIGNMENT: usize = 64;
+const FIRST_LOOK: Duration = Duration::from_millis(1);
+const LAST_LOOK: Duration = Duration::from_millis(16);
+
+impl Context<'_> {
+    /// The agent under test.
+    pub fn agent(&self) -> &Agent {
+        &self.lab.agent
+    }
+
+    /// How long to wait.
+    pub fn pace(&self) -> Pace {
+        self.pace
+    }
+
+    /// Adds an observation in words.
+    pub fn note(&mut self, note: impl Into<String>) {
+        self.evidence.notes.push(note.into());
+    }
+
+    /// When every wait of this case ends.
+    pub fn deadline(&self) -> Instant {
+        // A timeout beyond what the clock can express is a day.
+        self.started
+            .checked_add(self.pace.timeout.duration())
+            .unwrap_or_else(|| self.started + Duration::from_secs(24 * 60 * 60))
+    }
+
+    /// The smallest queue of at least `packets` packets that the agent allows.
+    ///
+    /// # Errors
+    /// The runtime refused.
+    pub fn queue(&self, packets: u32, kind: QueueKind) -> Step<Queue> {
+        let smallest = self.agent().queue_packets().map_or(packets, |sizes| *sizes.start());
+        Ok(Queue::create(self.agent(), packets.max(smallest), kind)?)
+    }
+
+    /// A signal.
+    ///
+    /// # Errors
+    /// The runtime refused.
+    pub fn signal(&mut self, initial: i64) -> Step<Arc<Signal>> {
+        let signal = Arc::new(Signal::create(self.agent().runtime(), initial)?);
+        self.signals.push(Arc::clone(&signal));
+        Ok(signal)
+    }
+
+    /// `count` 32-bit elements of host memory, each holding the canary.
+    ///
+    /// # Errors
+    /// The runtime refused.
+    pub fn words(&mut self, count: usize) -> Step<Arc<Buffer>> {
+        let buffer = self.shared(count * size_of::<u32>())?;
+        buffer.fill_u32(CANARY);
+        Ok(buffer)
+    }
+
+    /// `count` 64-bit elements of host memory, each holding the canary.
+    ///
+    /// # Errors
+    /// The runtime refused.
+    pub fn double_words(&mut self, count: usize) -> Step<Arc<Buffer>> {
+        self.words(count * 2)
+    }
+
+    fn shared(&mut self, bytes: usize) -> Step<Arc<Buffer>> {
+        let buffer = Arc::new(Buffer::allocate(&self.lab.shared, bytes, &[&self.lab.agent])?);
+        self.buffers.push(Arc::clone(&buffer));
+        Ok(buffer)
+    }
+
+    /// A dispatch of `items` work-items in one dimension, with system fences and without completion signal.
+    ///
+    /// # Errors
+    /// No kernels exist for this agent, or the runtime refused.
+    pub fn dispatch<A: Arguments>(&mut self, kernel: Kernel, arguments: &A, items: u32) -> Step<KernelDispatch> {
+        self.dispatch_grid(kernel, arguments, Dimensions::One, [items, 1, 1])
+    }
+
+    /// The same for any grid.
+    ///
+    /// # Errors
+    /// As [`Self::dispatch`].
+    pub fn dispatch_grid<A: Arguments>(
+        &mut self,
+        kernel: Kernel,
+        arguments: &A,
+        dimensions: Dimensions,
+        grid: [u32; 3],
+    ) -> Step<KernelDispatch> {
+        debug_assert!(A::KERNELS.contains(&kernel), "{kernel} takes other arguments");
+        let code = self.lab.code.as_ref().map_err(|reason| Stop(Outcome::Untestable { reason: reason.clone() }))?;
+        let loaded = code.kernel(kernel.name())?;
+        let address = self.arguments(&arguments.to_bytes(), loaded.kernarg_bytes as usize, loaded.kernarg_align as usize)?;
+        let mut packet = KernelDispatch::new(system_header(), dimensions, grid, kernel.workgroup(), loaded.object);
+        packet.kernarg_address = address;
+        packet.group_segment_bytes = loaded.group_bytes;
+        packet.private_segment_bytes = loaded.private_bytes;
+        Ok(packet)
+    }
+
+    /// Puts a kernel's arguments where the device finds them; hidden ones are zero.
+    fn arguments(&mut self, bytes: &[u8], segment: usize, alignment: usize) -> Step<u64> {
+        let (needed, alignment) = (segment.max(bytes.len()).max(1), alignment.max(ARGUMENT_ALIGNMENT));
+        let fits = |(block, used): &(Arc<Buffer>, usize)| used.next_multiple_of(alignment) + needed <= block.bytes();
+        if !self.arguments.as_ref().is_some_and(fits) {
+            let block = Arc::new(Buffer::allocate(&self.lab.arguments, needed.max(ARGUMENT_BLOCK), &[&self.lab.agent])?);
+            block.fill_u64(0);
+            self.buffers.push(Arc::clone(&block));
+            self.arguments = Some((block, 0));
+        }
+        let Some((block, used)) = &mut self.arguments else { unreachable!("a block was put there above") };
+        let offset = used.next_multiple_of(alignment);
+        block.write_bytes(offset, bytes)?;
+        *used = offset + needed;
+        Ok(block.address() + offset as u64)
+    }
+
+    /// Publishes a packet, waiting for room if the ring is full; returns its index.
+    ///
+    /// # Errors
+    /// The ring did not drain before the deadline, or the queue stopped.
+    pub fn submit(&mut self, queue: &Queue, packet: &impl Packet) -> Step<u64> {
+        self.header = packet.to_words()[0] as u16;
+        let submitted = submit(queue, packet, self.deadline());
+        if submitted.is_err() {
+            self.record_queue(queue);
+        }
+        submitted
+    }
+
+    /// Waits for a completion and holds the output against it.
+    ///
+    /// Where a lost completion is predicted, the wait ends once everything but the signal has happened and the signal then stayed
+    /// quiet; else it ends at the case's deadline, after one more look for a completion that is only late.
+    ///
+    /// # Errors
+    /// What happened instead of the completion.
+    pub fn complete(&mut self, awaited: &Completion<'_>) -> Step<()> {
+        let deadline = self.deadline();
+        let mut settled: Option<Instant> = None;
+        let mut look = FIRST_LOOK;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if self.fires_within(awaited, left.min(look)) {
+                return self.fired(awaited);
+            }
+            if awaited.queue.errors().first().is_some() {
+                return Err(self.not_fired(awaited));
+            }
+            if left.is_zero() {
+                return Err(self.overdue(awaited));
+            }
+            if let Some(quiet) = self.pace.quiet {
+                match settled {
+                    None if has_settled(awaited) => settled = Some(Instant::now()),
+                    Some(since) if since.elapsed() >= quiet.duration() => return Err(self.not_fired(awaited)),
+                    _ => {}
+                }
+            }
+            look = (look * 2).min(LAST_LOOK);
+        }
+    }
+
+    fn fires_within(&self, awaited: &Completion<'_>, span: Duration) -> bool {
+        // Below the expected value too: a signal that fired twice has fired.
+        let fired = Condition::Less(awaited.expected.saturating_add(1));
+        awaited.signal.wait(fired, Deadline::after(span), WaitMode::Active).is_satisfied()
+    }
+
+    fn fired(&mut self, awaited: &Completion<'_>) -> Step<()> {
+        let output = (awaited.output)();
+        self.record(awaited, output);
+        if let Some(status) = awaited.queue.errors().first() {
+            return Err(Stop(Outcome::QueueError { status: status.to_string() }));
+        }
+        let value = awaited.signal.load();
+        if value < awaited.expected {
+            return Err(Stop(Outcome::FiredTwice { value }));
+        }
+        if output.is_complete() {
+            return Ok(());
+        }
+        if output.wrong > 0 {
+            let OutputEvidence { elements, wrong, .. } = output;
+            return Err(Stop::wrong(format!("{wrong} of {elements} elements of the output are wrong")));
+        }
+        Err(Stop(Outcome::FalseCompletion))
+    }
+
+    fn overdue(&mut self, awaited: &Completion<'_>) -> Stop {
+        if self.fires_within(awaited, Pace::LATE_WINDOW) {
+            if let Err(stop) = self.fired(awaited) {
+                return stop;
+            }
+            let after_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+            return Stop(Outcome::CompletedLate { after_ms });
+        }
+        self.not_fired(awaited)
+    }
+
+    fn not_fired(&mut self, awaited: &Completion<'_>) -> Stop {
+        let output = (awaited.output)();
+        self.record(awaited, output);
+        if let Some(status) = awaited.queue.errors().first() {
+            return Stop(Outcome::QueueError { status: status.to_string() });
+        }
+        let consumed = awaited.queue.read_index() > awaited.index;
+        if output.elements > 0 && !output.is_absent() && !output.is_complete() {
+            let OutputEvidence { elements, right, wrong, untouched } = output;
+            self.note(format!("the output is partial: of {elements} elements {right} right, {wrong} wrong, {untouched} untouched"));
+        }
+        Stop(unfired_outcome(output, consumed))
+    }
+
+    /// Waits until `reached` holds or the case's deadline has passed; says whether it holds.
+    pub fn reaches(&self, reached: impl FnMut() -> bool) -> bool {
+        poll(self.deadline(), reached)
+    }
+
+    /// Checks that `holds` keeps holding for `span`.
+    ///
+    /// # Errors
+    /// It stopped holding: `broken` says what that means.
+    pub fn keeps(&self, span: Duration, holds: impl Fn() -> bool, broken: &str) -> Step<()> {
+        let end = Instant::now() + span;
+        loop {
+            if !holds() {
+                return Err(Stop::wrong(broken));
+            }
+            if Instant::now() >= end {
+                return Ok(());
+            }
+            thread::sleep(Duration::from_micros(200));
+        }
+    }
+
+    /// Takes signal, queue and output into the evidence.
+    pub fn record(&mut self, awaited: &Completion<'_>, output: OutputEvidence) {
+        let fields = awaited.signal.snapshot();
+        self.evidence.signal = Some(SignalEvidence {
+            before: awaited.before,
+            after: awaited.signal.load(),
+            expected: awaited.expected,
+            event_id: fields.map_or(0, |fields| fields.event_id),
+            event_mailbox: fields
+                .filter(|fields| fields.event_mailbox_ptr != 0)
+                .map(|fields| format!("{:#x}", fields.event_mailbox_ptr)),
+            start_ts: fields.map_or(0, |fields| fields.start_ts),
+            end_ts: fields.map_or(0, |fields| fields.end_ts),
+        });
+        self.evidence.output = (output.elements > 0).then_some(output);
+        self.record_queue(awaited.queue);
+    }
+
+    /// Takes the queue into the evidence.
+    pub fn record_queue(&mut self, queue: &Queue) {
+        self.evidence.queue = Some(QueueEvidence {
+            packets: queue.ring().capacity().get(),
+            write_index: queue.write_index(),
+            read_index: queue.read_index(),
+            header: self.header,
+            error: queue.errors().first().map(|status| status.to_string()),
+        });
+    }
+}
+
+/// Whether everything but the signal has happened.
+fn has_settled(awaited: &Completion<'_>) -> bool {
+    let output = (awaited.output)();
+    if output.elements > 0 { output.is_complete() } else { awaited.queue.read_index() > awaited.index }
+}
+
+/// What it means that a signal did not fire, by what else was seen.
+///
+/// | output | packet consumed | outcome |
+/// |---|---|---|
+/// | complete | any | completion-lost |
+/// | none asked for | yes | completion-lost |
+/// | none asked for | no | packet-not-fetched |
+/// | absent | no | packet-not-fetched |
+/// | absent or partial | yes | no-effect |
+/// | partial | no | no-effect |
+fn unfired_outcome(output: OutputEvidence, consumed: bool) -> Outcome {
+    match (output.elements, consumed) {
+        (0, true) => Outcome::CompletionLost,
+        (0, false) => Outcome::PacketNotFetched,
+        _ if output.is_complete() => Outcome::CompletionLost,
+        (_, false) if output.is_absent() => Outcome::PacketNotFetched,
+        _ => Outcome::NoEffect,
+    }
+}
+
+/// Publishes a packet from any thread, waiting for room until `deadline`.
+///
+/// # Errors
+/// The ring did not drain in time, or the queue stopped.
+pub fn submit(queue: &Queue, packet: &impl Packet, deadline: Instant) -> Step<u64> {
+    loop {
+        match queue.ring().submit(packet) {
+            Ok(index) => return Ok(index),
+            Err(ReserveError::LargerThanRing { .. }) => return Err(Stop::wrong("a single packet does not fit the ring")),
+            Err(ReserveError::Full { read_index, .. }) => {
+                if let Some(status) = queue.errors().first() {
+                    return Err(Stop(Outcome::QueueError { status: status.to_string() }));
+                }
+                if !poll(deadline, || queue.read_index() > read_index || queue.errors().first().is_some()) {
+                    return Err(Stop(Outcome::PacketNotFetched));
+                }
+            }
+        }
+    }
+}
+
+/// Polls until `reached` or `deadline`; says whether it was reached.
+pub fn poll(deadline: Instant, mut reached: impl FnMut() -> bool) -> bool {
+    const SPIN: Duration = Duration::from_micros(200);
+    let start = Instant::now();
+    loop {
+        if reached() {
+            return true;
+        }
+        let now = Instant::now();
+        if now >= deadline {
+            return false;
+        }
+        if now - start < SPIN {
+            thread::yield_now();
+        } else {
+            thread::sleep(Duration::from_micros(50));
+        }
+    }
+}
+
+/// Acquire and release at system scope, no barrier bit: what the founding packet asks for.
+#[must_use]
+pub const fn system_header() -> Header {
+    Header::new(PacketType::KernelDispatch).fences(FenceScope::System)
+}
+
+/// The same behind every earlier packet of the queue.
+#[must_use]
+pub const fn ordered_header() -> Header {
+    system_header().barrier(BarrierBit::Set)
+}
+
+/// Where a kernel finds a buffer.
+#[must_use]
+pub fn pointer(buffer: &Buffer) -> DevicePtr {
+    DevicePtr(buffer.address())
+}
+
+/// No output.
+#[must_use]
+pub fn no_output() -> OutputEvidence {
+    OutputEvidence::default()
+}
+
+/// Compares the first `count` 32-bit elements of a buffer with what they must be.
+#[must_use]
+pub fn compare_words(buffer: &Buffer, count: usize, wanted: impl Fn(usize) -> u32) -> OutputEvidence {
+    tally(count, |position| {
+        let found = buffer.u32s()[position].load(Ordering::Relaxed);
+        (found == wanted(position), found == CANARY)
+    })
+}
+
+/// Counts elements by `look`, which says whether one is right and whether it is untouched.
+#[must_use]
+pub fn tally(count: usize, look: impl Fn(usize) -> (bool, bool)) -> OutputEvidence {
+    let mut output = OutputEvidence { elements: count as u64, ..OutputEvidence::default() };
+    for position in 0..count {
+        match look(position) {
+            (true, _) => output.right += 1,
+            (false, true) => output.untouched += 1,
+            (false, false) => output.wrong += 1,
+        }
+    }
+    output
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn output(right: u64, untouched: u64, wrong: u64) -> OutputEvidence {
+        OutputEvidence { elements: right + untouched + wrong, right, untouched, wrong }
+    }
+
+    #[test]
+    fn a_signal_that_did_not_fire_is_told_apart_by_output_and_read_index() {
+        let rows = [
+            (output(4, 0, 0), true, Outcome::CompletionLost),
+            (output(4, 0, 0), false, Outcome::CompletionLost),
+            (output(0, 0, 0), true, Outcome::CompletionLost),
+            (output(0, 0, 0), false, Outcome::PacketNotFetched),
+            (output(0, 4, 0), false, Outcome::PacketNotFetched),
+            (output(0, 4, 0), true, Outcome::NoEffect),
+            (output(1, 3, 0), true, Outcome::NoEffect),
+            (output(1, 3, 0), false, Outcome::NoEffect),
+            (output(0, 0, 4), true, Outcome::NoEffect),
+        ];
+        for (output, consumed, wanted) in rows {
+            assert_eq!(unfired_outcome(output, consumed), wanted, "{output:?}, consumed: {consumed}");
+        }
+    }
+
+    #[test]
+    fn an_element_is_right_untouched_or_wrong() {
+        let cells = [1_u32, 2, CANARY, 9];
+        let found = tally(4, |position| (cells[position] == position as u32 + 1, cells[position] == CANARY));
+        assert_eq!(found, output(2, 1, 1));
+        assert!(tally(0, |_| (false, false)).is_complete());
+    }
+
+    #[test]
+    fn polling_ends_at_its_deadline_and_looks_at_least_once() {
+        let mut looks = 0;
+        let reached = poll(Instant::now(), || {
+            looks += 1;
+            false
+        });
+        assert!(!reached && looks == 1);
+        assert!(poll(Instant::now(), || true));
+    }
+
+    #[test]
+    fn a_runtime_error_inside_a_case_keeps_its_words() {
+        let stop = Stop::from(HsaError::NoCpuAgent);
+        assert!(matches!(stop.0, Outcome::QueueError { status } if status.contains("no CPU agent")));
+    }
+}

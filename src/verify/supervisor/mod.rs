@@ -1,0 +1,317 @@
+//! The supervisor: never touches the device itself, and so always lives to tell.
+
+mod bed;
+mod interrupt;
+mod path;
+mod process;
+mod requester;
+mod session;
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::hsa::RuntimeChoice;
+use crate::pci::Bdf;
+use crate::report::{
+    AtomicsMode, BedKind, BedReport, CaseReport, DeviceReport, Evidence, FabricCounters, Outcome, PathReport, Prediction, Report,
+    RequesterReadback, RunReport, Tool,
+};
+
+use super::Observer;
+use super::catalogue::{self, CaseInfo};
+use super::diagnose::device::DeviceFacts;
+use super::diagnose::{Expectation, RunFacts, case, device, verdict};
+use super::error::VerifyError;
+use super::event::{AgentSummary, Observation, Pace, WorkerPlan};
+use super::request::{AtomicsSelection, DeviceSelector, Milliseconds, VerifyRequest};
+
+use bed::ReadyBed;
+use interrupt::Interrupts;
+use process::Worker;
+use requester::Requester;
+
+/// The file in an endpoint's sysfs directory in which a bed that counts AtomicOps does so; see `FabricCounters::from_file_bytes`.
+const FABRIC_FILE: &str = "aqlprobe_fabric";
+
+/// See [`super::run`].
+pub fn run(request: &VerifyRequest, observer: &mut dyn Observer) -> Result<Report, VerifyError> {
+    let (started, clock) = (SystemTime::now(), Instant::now());
+    let cases = catalogue::select(&request.cases)?;
+    let interrupts = Interrupts::catch();
+    let Opened { bed, agents, opening_crash } = open(request, &interrupts)?;
+    let chosen = choose(request.device, &agents, &bed.report)?;
+    let modes = modes(request.atomics, &bed.report);
+    observer.planned(chosen.len() * modes.len() * cases.len());
+    let mut bench = Bench { request, bed: &bed, interrupts: &interrupts, cases: &cases, observer, opening_crash };
+    let devices = chosen.iter().map(|agent| bench.device(agent, modes)).collect::<Result<Vec<_>, _>>()?;
+    let verdict = verdict::verdict(&bed.report, &devices);
+    Ok(Report {
+        schema_version: Report::SCHEMA_VERSION,
+        tool: Tool::THIS,
+        bed: bed.report.clone(),
+        started_at: started.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+        duration_ms: milliseconds(clock.elapsed()),
+        devices,
+        verdict,
+    })
+}
+
+/// A bed with its GPUs.
+struct Opened {
+    bed: ReadyBed,
+    agents: Vec<AgentSummary>,
+    /// What the first worker died of while it opened the runtime, if a second one did not.
+    opening_crash: Option<String>,
+}
+
+/// Prepares the bed and asks it for its GPUs. Where the user left the choice, a runtime without a GPU makes it a self-test.
+fn open(request: &VerifyRequest, interrupts: &Interrupts) -> Result<Opened, VerifyError> {
+    let bed = bed::prepare(request)?;
+    let unusable = match enumerate(&bed, interrupts) {
+        Ok((agents, opening_crash)) if !agents.is_empty() => return Ok(Opened { bed, agents, opening_crash }),
+        Ok(_) => Ok("it lists no GPU".to_owned()),
+        Err(VerifyError::Runtime(reason)) => Ok(reason),
+        Err(error) => Err(error),
+    };
+    let may_fall_back = request.runtime == RuntimeChoice::Auto && bed.report.kind == BedKind::Hardware;
+    match unusable {
+        Ok(reason) if may_fall_back => {
+            let bed = bed::self_test(request, format!("{}: {reason}", bed.report.runtime))?;
+            let (agents, opening_crash) = enumerate(&bed, interrupts)?;
+            Ok(Opened { bed, agents, opening_crash })
+        }
+        Ok(reason) => Err(VerifyError::Runtime(format!("{}: {reason}", bed.report.runtime))),
+        Err(error) => Err(error),
+    }
+}
+
+/// The GPUs of a bed. A worker that dies here gets one more chance, and its death is remembered.
+fn enumerate(bed: &ReadyBed, interrupts: &Interrupts) -> Result<(Vec<AgentSummary>, Option<String>), VerifyError> {
+    let plan = WorkerPlan {
+        supervisor: std::process::id(),
+        runtime: bed.runtime.clone(),
+        agent: 0,
+        cases: Vec::new(),
+        pace: Pace { timeout: Milliseconds::DEFAULT_TIMEOUT, quiet: None },
+        fabric: None,
+    };
+    let mut launch = |plan: &WorkerPlan| Ok(Box::new(bed.launcher.launch(plan)?) as Box<dyn Worker>);
+    match session::enumerate(&plan, &mut launch, interrupts) {
+        Ok(agents) => Ok((agents, None)),
+        Err(VerifyError::Worker(reason)) => Ok((session::enumerate(&plan, &mut launch, interrupts)?, Some(reason))),
+        Err(error) => Err(error),
+    }
+}
+
+/// The agents that the user selected.
+fn choose<'a>(wanted: DeviceSelector, agents: &'a [AgentSummary], bed: &BedReport) -> Result<Vec<&'a AgentSummary>, VerifyError> {
+    let at = |bdf: &Bdf, agent: &AgentSummary| agent.bdf.as_deref().and_then(|text| text.parse().ok()).as_ref() == Some(bdf);
+    let chosen: Vec<_> = match wanted {
+        DeviceSelector::First => agents.iter().take(1).collect(),
+        DeviceSelector::All => agents.iter().collect(),
+        DeviceSelector::Index(index) => agents.iter().filter(|agent| agent.index == index).collect(),
+        DeviceSelector::Bdf(bdf) => agents.iter().filter(|agent| at(&bdf, agent)).collect(),
+    };
+    if !chosen.is_empty() {
+        return Ok(chosen);
+    }
+    let found = agents
+        .iter()
+        .map(|agent| format!("{}: {} ({}) at {}", agent.index, agent.name, agent.gfx, agent.bdf.as_deref().unwrap_or("an unknown address")))
+        .collect::<Vec<_>>()
+        .join(", ");
+    let found = if found.is_empty() { "none".to_owned() } else { found };
+    Err(VerifyError::NoSuchDevice { wanted, found, self_test: bed.reason.clone() })
+}
+
+/// The states of AtomicOps to run in, in order: off first, so that the machine is left as it works.
+fn modes(wanted: Option<AtomicsSelection>, bed: &BedReport) -> &'static [AtomicsMode] {
+    let default = match (bed.kind, &bed.replay) {
+        (BedKind::Embedded | BedKind::EmbeddedSelfTest, None) => AtomicsSelection::Both,
+        (BedKind::Hardware, _) | (_, Some(_)) => AtomicsSelection::AsFound,
+    };
+    match wanted.unwrap_or(default) {
+        AtomicsSelection::AsFound => &[AtomicsMode::AsFound],
+        AtomicsSelection::On => &[AtomicsMode::On],
+        AtomicsSelection::Off => &[AtomicsMode::Off],
+        AtomicsSelection::Both => &[AtomicsMode::Off, AtomicsMode::On],
+    }
+}
+
+/// Everything the runs of all devices share.
+struct Bench<'a> {
+    request: &'a VerifyRequest,
+    bed: &'a ReadyBed,
+    interrupts: &'a Interrupts,
+    cases: &'a [&'static CaseInfo],
+    observer: &'a mut dyn Observer,
+    opening_crash: Option<String>,
+}
+
+impl Bench<'_> {
+    fn device(&mut self, agent: &AgentSummary, modes: &[AtomicsMode]) -> Result<DeviceReport, VerifyError> {
+        let bdf: Option<Bdf> = agent.bdf.as_deref().and_then(|text| text.parse().ok());
+        let path = match &bdf {
+            Some(bdf) => path::read(&self.bed.sysfs, bdf),
+            None => Err("the runtime does not say where the device is on the PCI bus".to_owned()),
+        };
+        let prediction = path::prediction(&agent.gfx);
+        let mut requester = match modes {
+            [AtomicsMode::AsFound] => None,
+            _ => Some(Requester::open(&self.bed.sysfs, bdf, &agent.name)?),
+        };
+        let mut runs = Vec::new();
+        for mode in modes {
+            let readback = match &mut requester {
+                Some(requester) => requester.enter(*mode)?,
+                None => path::as_found(path.as_ref().map_err(String::as_str)),
+            };
+            runs.push(self.run(agent, bdf, *mode, readback, path.as_ref().ok(), &prediction)?);
+        }
+        if let Some(requester) = &mut requester {
+            requester.restore()?;
+        }
+        let short_bdf = bdf.map(|bdf| bdf.short());
+        let facts = DeviceFacts { short_bdf: short_bdf.as_deref(), path: path.as_ref().ok() };
+        let diagnosis = device::diagnose(&facts, &runs);
+        Ok(DeviceReport {
+            index: agent.index,
+            bdf: agent.bdf.clone(),
+            name: agent.name.clone(),
+            gfx: agent.gfx.clone(),
+            path: path.ok(),
+            kfd: None,
+            prediction,
+            runs,
+            diagnosis,
+        })
+    }
+
+    fn run(
+        &mut self,
+        agent: &AgentSummary,
+        bdf: Option<Bdf>,
+        mode: AtomicsMode,
+        requester: RequesterReadback,
+        path: Option<&PathReport>,
+        prediction: &Prediction,
+    ) -> Result<RunReport, VerifyError> {
+        let facts = RunFacts { mode, requester: &requester, path, prediction };
+        let quiet = (facts.expectation() == Expectation::LosesCompletions).then_some(Pace::QUIET);
+        let fabric_file = bdf.map(|bdf| self.bed.sysfs.device_dir(&bdf).join(FABRIC_FILE)).filter(|file| file.exists());
+        let before = sample(fabric_file.as_ref());
+        let mut plan = WorkerPlan {
+            supervisor: std::process::id(),
+            runtime: self.bed.runtime.clone(),
+            agent: agent.index,
+            cases: self.cases.iter().map(|case| case.name.to_owned()).collect(),
+            pace: Pace { timeout: self.request.timeout.unwrap_or(Milliseconds::DEFAULT_TIMEOUT), quiet },
+            fabric: fabric_file.clone(),
+        };
+        let place = agent.bdf.as_ref().map(|bdf| format!(" at {bdf}")).unwrap_or_default();
+        self.observer.run_started(&format!("{} ({}){place}", agent.name, agent.gfx), mode);
+        let mut recorder = Recorder { facts, observer: self.observer, cases: Vec::new() };
+        if let (Some(reason), false) = (self.opening_crash.take(), plan.cases.is_empty()) {
+            recorder.opening_crash(&plan.cases.remove(0), &reason);
+        }
+        let launcher = &self.bed.launcher;
+        let mut launch = |plan: &WorkerPlan| Ok(Box::new(launcher.launch(plan)?) as Box<dyn Worker>);
+        session::run_cases(&plan, &mut launch, self.interrupts, &mut recorder)?;
+        let cases = recorder.cases;
+        let fabric = sample(fabric_file.as_ref()).zip(before).map(|(after, before)| after.since(&before));
+        Ok(RunReport { atomics: mode, requester, cases, fabric })
+    }
+}
+
+/// Turns observations into reports as they come.
+struct Recorder<'a, 'b> {
+    facts: RunFacts<'a>,
+    observer: &'b mut dyn Observer,
+    cases: Vec<CaseReport>,
+}
+
+impl Recorder<'_, '_> {
+    /// The runtime died when it was first opened: that belongs to the first case, which needs it opened.
+    fn opening_crash(&mut self, name: &str, reason: &str) {
+        use session::Listener;
+        self.started(name);
+        let note = "the worker died while it opened the runtime to list its GPUs; a second one got through".to_owned();
+        let outcome = Outcome::WorkerCrashed { signal: reason.to_owned() };
+        self.finished(name, Observation { outcome, duration_ms: 0, evidence: Evidence { notes: vec![note], ..Evidence::default() } });
+    }
+}
+
+impl session::Listener for Recorder<'_, '_> {
+    fn started(&mut self, name: &str) {
+        self.observer.case_started(name);
+    }
+
+    fn finished(&mut self, name: &str, observation: Observation) {
+        let Observation { outcome, duration_ms, evidence } = observation;
+        let without = catalogue::find(name).map_or(catalogue::WithoutAtomics::LosesCompletion, |case| case.without_atomics);
+        let judged = case::judge(&self.facts, without, &outcome, &evidence);
+        let report = CaseReport {
+            name: name.to_owned(),
+            outcome,
+            standing: judged.standing,
+            expected: judged.expected,
+            duration_ms,
+            evidence,
+            cause: judged.cause,
+        };
+        self.observer.case_finished(&report);
+        self.cases.push(report);
+    }
+}
+
+fn sample(file: Option<&PathBuf>) -> Option<FabricCounters> {
+    FabricCounters::from_file_bytes(&fs::read(file?).ok()?)
+}
+
+fn milliseconds(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bed(kind: BedKind, replay: Option<&str>) -> BedReport {
+        BedReport { kind, runtime: "x".to_owned(), reason: None, replay: replay.map(str::to_owned) }
+    }
+
+    fn agents() -> Vec<AgentSummary> {
+        let agent =
+            |index, bdf: &str| AgentSummary { index, bdf: Some(bdf.to_owned()), name: "Fiji".to_owned(), gfx: "gfx803".to_owned() };
+        vec![agent(0, "0000:0b:00.0"), agent(1, "0000:0c:00.0")]
+    }
+
+    #[test]
+    fn both_states_is_the_default_on_the_embedded_device_and_as_found_everywhere_else() {
+        let both = [AtomicsMode::Off, AtomicsMode::On];
+        assert_eq!(modes(None, &bed(BedKind::Embedded, None)), both);
+        assert_eq!(modes(None, &bed(BedKind::EmbeddedSelfTest, None)), both);
+        assert_eq!(modes(None, &bed(BedKind::Embedded, Some("dump"))), [AtomicsMode::AsFound]);
+        assert_eq!(modes(None, &bed(BedKind::Hardware, None)), [AtomicsMode::AsFound]);
+        assert_eq!(modes(Some(AtomicsSelection::Both), &bed(BedKind::Hardware, None)), both);
+    }
+
+    #[test]
+    fn devices_are_selected_by_address_position_or_all() {
+        let (agents, bed) = (agents(), bed(BedKind::Hardware, None));
+        let indices = |wanted| choose(wanted, &agents, &bed).unwrap().iter().map(|agent| agent.index).collect::<Vec<_>>();
+        assert_eq!(indices(DeviceSelector::First), [0]);
+        assert_eq!(indices(DeviceSelector::All), [0, 1]);
+        assert_eq!(indices("1".parse().unwrap()), [1]);
+        assert_eq!(indices("0c:00.0".parse().unwrap()), [1]);
+    }
+
+    #[test]
+    fn a_device_that_is_not_there_lists_what_is() {
+        let error = choose("0d:00.0".parse().unwrap(), &agents(), &bed(BedKind::Hardware, None)).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("0000:0d:00.0") && text.contains("0: Fiji (gfx803) at 0000:0b:00.0"), "{text}");
+        assert_eq!(error.exit_code().status(), 2);
+    }
+}

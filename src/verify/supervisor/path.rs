@@ -1,0 +1,108 @@
+//! The PCIe path of a device in the report's words.
+
+use crate::kfd::{self, PredictedOutcome};
+use crate::pci::path::{EnableBit, PathCapability, PathVerdict};
+use crate::pci::sysfs::SysfsRoot;
+use crate::pci::{Bdf, Hierarchy, Hop, HopRole, PcieReading, PortType, path, registers};
+use crate::report::{self, Bit, HopReport, PathReport, Prediction, RequesterReadback};
+use crate::verify::diagnose::{COMPLETES, COMPLETION_LOST, UNKNOWN};
+
+/// Reads and judges the path of the device at `bdf`.
+///
+/// # Errors
+/// Why sysfs does not say, as a sentence: the run goes on without.
+pub fn read(root: &SysfsRoot, bdf: &Bdf) -> Result<PathReport, String> {
+    let hierarchy = root.hierarchy(bdf).map_err(|error| error.to_string())?;
+    Ok(describe(&hierarchy, &path::judge(&hierarchy)))
+}
+
+fn describe(hierarchy: &Hierarchy, verdict: &PathVerdict) -> PathReport {
+    let capability = match verdict.path {
+        PathCapability::Capable => report::PathCapability::Capable,
+        PathCapability::Incapable => report::PathCapability::Incapable,
+        PathCapability::Unknown => report::PathCapability::Unknown,
+    };
+    let fixes =
+        verdict.findings.iter().map(|finding| finding.fix.command.clone().unwrap_or_else(|| finding.fix.advice.clone())).collect();
+    PathReport {
+        hops: hierarchy.hops.iter().enumerate().map(|(position, hop)| self::hop(hop, position + 1 == hierarchy.hops.len())).collect(),
+        capability,
+        requester: bit(verdict.requester),
+        first_bad_hop: verdict.findings.first().map(|finding| finding.bdf.to_string()),
+        summary: verdict.to_string(),
+        causes: verdict.findings.iter().map(|finding| finding.sentence.clone()).collect(),
+        fixes,
+    }
+}
+
+const fn bit(state: EnableBit) -> Bit {
+    match state {
+        EnableBit::Enabled => Bit::Set,
+        EnableBit::Disabled => Bit::Clear,
+        EnableBit::Unknown => Bit::Unknown,
+    }
+}
+
+/// The bits that count for a hop in its role; see `HopReport`.
+fn hop(hop: &Hop, is_device: bool) -> HopReport {
+    let role = match hop.role {
+        HopRole::Pcie(PortType::RootPort) => report::HopRole::RootPort,
+        HopRole::Pcie(PortType::SwitchUpstream) => report::HopRole::SwitchUpstream,
+        HopRole::Pcie(PortType::SwitchDownstream) => report::HopRole::SwitchDownstream,
+        _ if is_device => report::HopRole::Endpoint,
+        _ => report::HopRole::Other,
+    };
+    let capable = |mask: u32| Some(Bit::of(hop.atomic_capabilities().map(|value| value & mask != 0)));
+    let control = |mask: u16| Some(Bit::of(hop.atomic_control().map(|value| value & mask != 0)));
+    let is_root = role == report::HopRole::RootPort;
+    let is_switch = matches!(role, report::HopRole::SwitchUpstream | report::HopRole::SwitchDownstream);
+    let id = hop.vendor_id.zip(hop.device_id).map(|(vendor, device)| format!("{vendor:04x}:{device:04x}"));
+    let note = match hop.pcie {
+        PcieReading::Absent => Some("no PCI Express capability".to_owned()),
+        PcieReading::Present(_) | PcieReading::Unknown(_) => hop.unknown_because.clone(),
+    };
+    HopReport {
+        bdf: hop.bdf.to_string(),
+        role,
+        name: hop.name.clone(),
+        id,
+        routing: if is_switch { capable(registers::ATOMIC_ROUTING) } else { None },
+        completer_32: if is_root { capable(registers::COMPLETER_32) } else { None },
+        completer_64: if is_root { capable(registers::COMPLETER_64) } else { None },
+        egress_blocked: if is_switch { control(registers::EGRESS_BLOCK) } else { None },
+        requester_enable: if is_device { control(registers::REQUESTER_ENABLE) } else { None },
+        bus_master: is_device.then(|| Bit::of(hop.command.map(|value| value & registers::COMMAND_BUS_MASTER != 0))),
+        note,
+    }
+}
+
+/// The state of the bit as the path was found, for a run that leaves it alone.
+#[must_use]
+pub fn as_found(path: Result<&PathReport, &str>) -> RequesterReadback {
+    match path {
+        Ok(path) => match path.requester {
+            Bit::Set => RequesterReadback::Holds { enabled: true },
+            Bit::Clear => RequesterReadback::Holds { enabled: false },
+            Bit::Unknown => RequesterReadback::Unknown {
+                reason: path
+                    .hops
+                    .last()
+                    .and_then(|device| device.note.clone())
+                    .unwrap_or_else(|| "Device Control 2 cannot be read".to_owned()),
+            },
+        },
+        Err(reason) => RequesterReadback::Unknown { reason: reason.to_owned() },
+    }
+}
+
+/// What this target does without AtomicOps.
+#[must_use]
+pub fn prediction(gfx: &str) -> Prediction {
+    let predicted = kfd::predict_without_atomics(gfx);
+    let without_atomics = match predicted.outcome {
+        PredictedOutcome::CompletionLost => COMPLETION_LOST,
+        PredictedOutcome::Completes => COMPLETES,
+        PredictedOutcome::Unknown => UNKNOWN,
+    };
+    Prediction { without_atomics: without_atomics.to_owned(), reason: predicted.reason }
+}

@@ -1,0 +1,205 @@
+//! A worker process: spawned, listened to, and ended for certain.
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::verify::error::VerifyError;
+use crate::verify::event::{WorkerEvent, WorkerPlan};
+
+/// What a worker says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// An event.
+    Event(WorkerEvent),
+    /// A line that is none.
+    Garbage(String),
+    /// Its stdout is closed: it is ending, by itself or not.
+    Closed,
+}
+
+/// How a worker ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// By itself, with status 0.
+    Clean,
+    /// By a signal or with another status; its name.
+    Crashed(String),
+    /// Not at all: killed, and still there, which only a process stuck inside the kernel is.
+    Unkillable,
+}
+
+/// A worker as the supervisor sees it.
+pub trait Worker {
+    /// The next message, if one comes in time.
+    fn next(&mut self, wait: Duration) -> Option<Message>;
+    /// Waits this long for it to end by itself, then kills it.
+    fn end(&mut self, grace: Duration) -> Ending;
+    /// The last lines it wrote to stderr.
+    fn complaints(&self) -> Vec<String>;
+}
+
+/// Starts workers of this very binary.
+#[derive(Clone, Debug, Default)]
+pub struct Launcher {
+    /// Set in the workers' environment.
+    pub environment: Vec<(String, PathBuf)>,
+}
+
+/// How long a killed process may take to disappear.
+const KILL_GRACE: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(2);
+const KEPT_LINES: usize = 12;
+const KEPT_CHARACTERS: usize = 300;
+
+impl Launcher {
+    /// Starts a worker on `plan`.
+    ///
+    /// # Errors
+    /// The process cannot be started.
+    pub fn launch(&self, plan: &WorkerPlan) -> Result<WorkerProcess, VerifyError> {
+        let plan = serde_json::to_string(plan).map_err(|error| VerifyError::Worker(format!("its plan cannot be written: {error}")))?;
+        // Not the path of the binary: that may have been replaced since this process started.
+        let mut child = Command::new("/proc/self/exe")
+            .arg0("aqlprobe")
+            .args(["worker", "--plan", &plan])
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // An interrupt from the terminal is for the supervisor, which ends the worker itself.
+            .process_group(0)
+            .spawn()
+            .map_err(|error| VerifyError::Worker(format!("it cannot be started: {error}")))?;
+        let (sender, messages) = mpsc::channel();
+        if let Some(stdout) = child.stdout.take() {
+            thread::spawn(move || {
+                for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                    let message = serde_json::from_str(&line).map_or(Message::Garbage(line), Message::Event);
+                    if sender.send(message).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        let complaints = Arc::new(Mutex::new(VecDeque::new()));
+        if let Some(stderr) = child.stderr.take() {
+            let complaints = Arc::clone(&complaints);
+            thread::spawn(move || keep_last_lines(stderr, &complaints));
+        }
+        Ok(WorkerProcess { child, messages, complaints })
+    }
+}
+
+fn keep_last_lines(stream: impl Read, kept: &Mutex<VecDeque<String>>) {
+    for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
+        let line: String = String::from_utf8_lossy(&line).trim_end().chars().take(KEPT_CHARACTERS).collect();
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() == KEPT_LINES {
+            kept.pop_front();
+        }
+        kept.push_back(line);
+    }
+}
+
+/// A running worker; killed when dropped.
+#[derive(Debug)]
+pub struct WorkerProcess {
+    child: Child,
+    messages: Receiver<Message>,
+    complaints: Arc<Mutex<VecDeque<String>>>,
+}
+
+impl WorkerProcess {
+    fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
+        let deadline = Instant::now() + limit;
+        loop {
+            match self.child.try_wait() {
+                Ok(Some(status)) => return Some(status),
+                Ok(None) if Instant::now() < deadline => thread::sleep(POLL),
+                Ok(None) | Err(_) => return None,
+            }
+        }
+    }
+}
+
+impl Worker for WorkerProcess {
+    fn next(&mut self, wait: Duration) -> Option<Message> {
+        match self.messages.recv_timeout(wait) {
+            Ok(message) => Some(message),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => Some(Message::Closed),
+        }
+    }
+
+    fn end(&mut self, grace: Duration) -> Ending {
+        let status = self.wait(grace).or_else(|| {
+            // It can only fail when the process is gone, which the wait then sees.
+            let _ = self.child.kill();
+            self.wait(KILL_GRACE)
+        });
+        match status {
+            None => Ending::Unkillable,
+            Some(status) if status.success() => Ending::Clean,
+            Some(status) => Ending::Crashed(describe(status)),
+        }
+    }
+
+    fn complaints(&self) -> Vec<String> {
+        self.complaints.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+}
+
+impl Drop for WorkerProcess {
+    fn drop(&mut self) {
+        self.end(Duration::ZERO);
+    }
+}
+
+fn describe(status: ExitStatus) -> String {
+    match (status.signal(), status.code()) {
+        (Some(signal), _) => signal_hook::low_level::signal_name(signal).map_or_else(|| format!("signal {signal}"), str::to_owned),
+        (None, Some(code)) => format!("exit status {code}"),
+        (None, None) => status.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> WorkerProcess {
+        let child = Command::new("sh").args(["-c", script]).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        WorkerProcess { child, messages: mpsc::channel().1, complaints: Arc::default() }
+    }
+
+    #[test]
+    fn a_process_that_ends_by_itself_is_clean_or_crashed_with_its_status() {
+        assert_eq!(shell("exit 0").end(KILL_GRACE), Ending::Clean);
+        assert_eq!(shell("exit 3").end(KILL_GRACE), Ending::Crashed("exit status 3".to_owned()));
+        assert_eq!(shell("kill -SEGV $$").end(KILL_GRACE), Ending::Crashed("SIGSEGV".to_owned()));
+    }
+
+    #[test]
+    fn a_process_that_does_not_end_is_killed_even_when_it_ignores_requests() {
+        let mut stubborn = shell("trap '' TERM INT; while :; do sleep 60; done");
+        assert_eq!(stubborn.end(Duration::from_millis(20)), Ending::Crashed("SIGKILL".to_owned()));
+    }
+
+    #[test]
+    fn only_the_last_lines_of_stderr_are_kept_and_long_ones_are_cut() {
+        let kept = Mutex::new(VecDeque::new());
+        let text: String = (0..50).map(|line| format!("line {line} {}\n", "x".repeat(1000))).collect();
+        keep_last_lines(text.as_bytes(), &kept);
+        let kept = kept.into_inner().unwrap();
+        assert_eq!(kept.len(), KEPT_LINES);
+        assert!(kept.back().unwrap().starts_with("line 49"));
+        assert!(kept.iter().all(|line| line.len() <= KEPT_CHARACTERS));
+    }
+}

@@ -1,0 +1,63 @@
+//! The device's AtomicOp Requester Enable bit, put back whatever happens.
+
+use crate::pci::Bdf;
+use crate::pci::requester::{Outcome, RequesterState, RequesterSwitch, journal_path};
+use crate::pci::sysfs::SysfsRoot;
+use crate::report::{AtomicsMode, RequesterReadback};
+use crate::verify::error::VerifyError;
+
+/// The bit of one device, for the runs that change it.
+#[derive(Debug)]
+pub struct Requester {
+    device: Bdf,
+    switch: RequesterSwitch,
+}
+
+impl Requester {
+    /// Finds the bit; changes nothing yet.
+    ///
+    /// # Errors
+    /// The device's address is not known, or its config space cannot be written.
+    pub fn open(sysfs: &SysfsRoot, device: Option<Bdf>, name: &str) -> Result<Self, VerifyError> {
+        let Some(device) = device else {
+            let reason = "the runtime does not say where it is on the PCI bus; `--atomics as-found` needs no address".to_owned();
+            return Err(VerifyError::Requester { device: name.to_owned(), reason });
+        };
+        RequesterSwitch::open(&sysfs.config_file(&device), device, &journal_path(sysfs, &device))
+            .map(|switch| Self { device, switch })
+            .map_err(|error| failed(device, &error))
+    }
+
+    /// Brings the bit into the state that `mode` asks for, and says what it reads as. As found, it is put back.
+    ///
+    /// # Errors
+    /// Config space or the journal cannot be written.
+    pub fn enter(&mut self, mode: AtomicsMode) -> Result<RequesterReadback, VerifyError> {
+        let wanted = match mode {
+            AtomicsMode::On => RequesterState::Enabled,
+            AtomicsMode::Off => RequesterState::Disabled,
+            AtomicsMode::AsFound => {
+                self.restore()?;
+                let enabled = self.switch.original() == RequesterState::Enabled;
+                return Ok(RequesterReadback::Holds { enabled });
+            }
+        };
+        let enabled = wanted == RequesterState::Enabled;
+        match self.switch.set(wanted).map_err(|error| failed(self.device, &error))? {
+            Outcome::Holds => Ok(RequesterReadback::Holds { enabled }),
+            Outcome::DidNotStick { .. } => Ok(RequesterReadback::DidNotStick { enabled: !enabled }),
+        }
+    }
+
+    /// Puts the bit back. Dropping does the same, but cannot say that it failed.
+    ///
+    /// # Errors
+    /// Config space cannot be written; the journal stays for `aqlprobe atomics restore`.
+    pub fn restore(&mut self) -> Result<(), VerifyError> {
+        self.switch.restore().map_err(|error| failed(self.device, &error))
+    }
+}
+
+fn failed(device: Bdf, error: &dyn std::error::Error) -> VerifyError {
+    VerifyError::Requester { device: device.to_string(), reason: error.to_string() }
+}

@@ -1,0 +1,218 @@
+//! Runs a list of cases to the end, with as many workers as that takes.
+
+use std::time::{Duration, Instant};
+
+use crate::report::{Evidence, Outcome};
+use crate::verify::error::VerifyError;
+use crate::verify::event::{AgentSummary, Observation, WorkerEvent, WorkerPlan};
+
+use super::interrupt::Interrupts;
+use super::process::{Ending, Message, Worker};
+
+/// Starts a worker on a plan.
+pub type Launch<'a> = dyn FnMut(&WorkerPlan) -> Result<Box<dyn Worker>, VerifyError> + 'a;
+
+/// Who hears of the progress of a session.
+pub trait Listener {
+    /// A case starts.
+    fn started(&mut self, name: &str);
+    /// A case ended, one way or the other.
+    fn finished(&mut self, name: &str, observation: Observation);
+}
+
+/// How long a runtime may take to open.
+const OPENING: Duration = Duration::from_secs(30);
+/// How long it may take to close.
+const CLOSING: Duration = Duration::from_secs(5);
+/// How long the events and the interrupt flag go unlooked at.
+const TICK: Duration = Duration::from_millis(25);
+/// Workers in a row that may die before their runtime is open.
+const STILLBORN: usize = 3;
+
+/// Why a worker stopped before the end of its plan.
+#[derive(Debug)]
+enum Stop {
+    Ended(Ending),
+    Wedged(Ending),
+    Refused(String),
+}
+
+/// Asks a worker which GPUs the runtime has.
+///
+/// # Errors
+/// The runtime cannot be opened ([`VerifyError::Runtime`]), or the worker died or wedged ([`VerifyError::Worker`]).
+pub fn enumerate(plan: &WorkerPlan, launch: &mut Launch<'_>, interrupts: &Interrupts) -> Result<Vec<AgentSummary>, VerifyError> {
+    let mut worker = launch(plan)?;
+    let deadline = Instant::now() + OPENING;
+    loop {
+        if let Some(signal) = interrupts.pending() {
+            return Err(VerifyError::Interrupted { signal });
+        }
+        match worker.next(TICK) {
+            Some(Message::Event(WorkerEvent::Ready { agents })) => {
+                worker.end(CLOSING);
+                return Ok(agents);
+            }
+            Some(Message::Event(WorkerEvent::Refused { reason })) => return Err(VerifyError::Runtime(reason)),
+            Some(Message::Closed) => {
+                let ending = worker.end(CLOSING);
+                return Err(VerifyError::Worker(format!("{} while it opened the runtime{}", how(&ending), last_words(&*worker))));
+            }
+            Some(Message::Event(_) | Message::Garbage(_)) => {}
+            None if Instant::now() > deadline => {
+                worker.end(Duration::ZERO);
+                let seconds = OPENING.as_secs();
+                return Err(VerifyError::Worker(format!("the runtime did not open within {seconds} s and was killed")));
+            }
+            None => {}
+        }
+    }
+}
+
+/// Runs every case of `plan`; each ends in exactly one call of [`Listener::finished`], in order.
+///
+/// # Errors
+/// The user's interrupt, or a worker that cannot even be started. Whatever happens to a worker is an observation.
+pub fn run_cases(
+    plan: &WorkerPlan,
+    launch: &mut Launch<'_>,
+    interrupts: &Interrupts,
+    listener: &mut dyn Listener,
+) -> Result<(), VerifyError> {
+    let mut remaining: &[String] = &plan.cases;
+    let mut stillborn = 0;
+    while let Some(next) = remaining.first() {
+        let mut drive = Drive { plan, interrupts, listener, cases: remaining, finished: 0, running: None, opened: false };
+        let mut worker = launch(&WorkerPlan { cases: remaining.to_vec(), ..plan.clone() })?;
+        let stop = drive.to_the_end(&mut *worker)?;
+        let (finished, opened, running) = (drive.finished, drive.opened, drive.running.is_some());
+        remaining = &remaining[finished..];
+        if remaining.is_empty() {
+            break;
+        }
+        let culprit = remaining.first().unwrap_or(next);
+        if !running {
+            listener.started(culprit);
+        }
+        stillborn = if opened { 0 } else { stillborn + 1 };
+        let mut notes: Vec<String> = worker.complaints();
+        if !opened {
+            notes.push("it happened while the runtime was being opened".to_owned());
+        }
+        let outcome = match stop {
+            Stop::Refused(reason) => {
+                if finished == 0 && remaining.len() == plan.cases.len() {
+                    return Err(VerifyError::Runtime(reason));
+                }
+                return give_up(remaining, running, &format!("the runtime cannot be opened again: {reason}"), listener);
+            }
+            Stop::Wedged(ending) => {
+                if ending == Ending::Unkillable {
+                    notes.push("the process cannot be killed: it is stuck inside the kernel".to_owned());
+                }
+                Outcome::RuntimeWedged
+            }
+            Stop::Ended(ending) => Outcome::WorkerCrashed { signal: name(&ending) },
+        };
+        listener.finished(culprit, Observation { outcome, duration_ms: 0, evidence: Evidence { notes, ..Evidence::default() } });
+        remaining = &remaining[1..];
+        if stillborn == STILLBORN {
+            return give_up(remaining, false, &format!("{STILLBORN} workers in a row died while opening the runtime"), listener);
+        }
+    }
+    Ok(())
+}
+
+/// Ends every remaining case as not tried.
+fn give_up(remaining: &[String], first_was_started: bool, reason: &str, listener: &mut dyn Listener) -> Result<(), VerifyError> {
+    for (position, case) in remaining.iter().enumerate() {
+        if position > 0 || !first_was_started {
+            listener.started(case);
+        }
+        let outcome = Outcome::Untestable { reason: reason.to_owned() };
+        listener.finished(case, Observation { outcome, duration_ms: 0, evidence: Evidence::default() });
+    }
+    Ok(())
+}
+
+/// One worker's life.
+struct Drive<'a> {
+    plan: &'a WorkerPlan,
+    interrupts: &'a Interrupts,
+    listener: &'a mut dyn Listener,
+    cases: &'a [String],
+    finished: usize,
+    running: Option<&'a str>,
+    opened: bool,
+}
+
+impl Drive<'_> {
+    fn to_the_end(&mut self, worker: &mut dyn Worker) -> Result<Stop, VerifyError> {
+        let mut deadline = Instant::now() + OPENING;
+        loop {
+            if let Some(signal) = self.interrupts.pending() {
+                worker.end(Duration::ZERO);
+                return Err(VerifyError::Interrupted { signal });
+            }
+            match worker.next(TICK) {
+                Some(Message::Event(event)) => {
+                    if let WorkerEvent::Refused { reason } = event {
+                        worker.end(CLOSING);
+                        return Ok(Stop::Refused(reason));
+                    }
+                    self.take(event);
+                    let allowed = if self.finished == self.cases.len() { CLOSING } else { self.plan.pace.watchdog() };
+                    deadline = Instant::now() + allowed;
+                }
+                Some(Message::Garbage(_)) => {}
+                Some(Message::Closed) => return Ok(Stop::Ended(worker.end(CLOSING))),
+                None if Instant::now() > deadline => return Ok(Stop::Wedged(worker.end(Duration::ZERO))),
+                None => {}
+            }
+        }
+    }
+
+    fn take(&mut self, event: WorkerEvent) {
+        let expected = self.cases.get(self.finished).map(String::as_str);
+        match event {
+            WorkerEvent::Ready { .. } => self.opened = true,
+            WorkerEvent::CaseStarted { name } if expected == Some(&name) => {
+                self.running = expected;
+                self.listener.started(&name);
+            }
+            WorkerEvent::CaseFinished { name, observation } if self.running == Some(&name) => {
+                self.running = None;
+                self.finished += 1;
+                self.listener.finished(&name, observation);
+            }
+            // Out of turn: our own worker does not do that, and the watchdog ends one that does nothing else.
+            WorkerEvent::CaseStarted { .. } | WorkerEvent::CaseFinished { .. } | WorkerEvent::Refused { .. } | WorkerEvent::Done => {}
+        }
+    }
+}
+
+/// How a worker ended, as the report names it.
+fn name(ending: &Ending) -> String {
+    match ending {
+        Ending::Clean => "ended before its work was done".to_owned(),
+        Ending::Crashed(name) => name.clone(),
+        Ending::Unkillable => "stuck inside the kernel".to_owned(),
+    }
+}
+
+fn how(ending: &Ending) -> String {
+    match ending {
+        Ending::Clean => "it ended before its work was done".to_owned(),
+        Ending::Crashed(name) => format!("it died ({name})"),
+        Ending::Unkillable => "it is stuck inside the kernel".to_owned(),
+    }
+}
+
+fn last_words(worker: &dyn Worker) -> String {
+    let complaints = worker.complaints();
+    if complaints.is_empty() { String::new() } else { format!("; it said: {}", complaints.join(" | ")) }
+}
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;

@@ -1,0 +1,201 @@
+//! Workers by script: whatever they do, every case ends in exactly one observation.
+
+use std::collections::VecDeque;
+
+use super::*;
+use crate::verify::event::{Pace, PlannedRuntime};
+use crate::verify::request::Milliseconds;
+
+struct Scripted {
+    messages: VecDeque<Message>,
+    ending: Ending,
+}
+
+impl Worker for Scripted {
+    fn next(&mut self, _wait: Duration) -> Option<Message> {
+        Some(self.messages.pop_front().unwrap_or(Message::Closed))
+    }
+
+    fn end(&mut self, _grace: Duration) -> Ending {
+        self.ending.clone()
+    }
+
+    fn complaints(&self) -> Vec<String> {
+        vec!["last words".to_owned()]
+    }
+}
+
+/// Says nothing, for ever.
+struct Silent;
+
+impl Worker for Silent {
+    fn next(&mut self, _wait: Duration) -> Option<Message> {
+        None
+    }
+
+    fn end(&mut self, _grace: Duration) -> Ending {
+        Ending::Crashed("SIGKILL".to_owned())
+    }
+
+    fn complaints(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+#[derive(Default)]
+struct Log {
+    started: Vec<String>,
+    finished: Vec<(String, &'static str, Vec<String>)>,
+}
+
+impl Listener for Log {
+    fn started(&mut self, name: &str) {
+        self.started.push(name.to_owned());
+    }
+
+    fn finished(&mut self, name: &str, observation: Observation) {
+        self.finished.push((name.to_owned(), observation.outcome.name(), observation.evidence.notes));
+    }
+}
+
+impl Log {
+    fn outcomes(&self) -> Vec<(&str, &'static str)> {
+        self.finished.iter().map(|(name, outcome, _)| (name.as_str(), *outcome)).collect()
+    }
+}
+
+fn plan(cases: &[&str]) -> WorkerPlan {
+    WorkerPlan {
+        supervisor: 1,
+        runtime: PlannedRuntime::Embedded,
+        agent: 0,
+        cases: cases.iter().map(|case| (*case).to_owned()).collect(),
+        pace: Pace { timeout: Milliseconds(10), quiet: None },
+        fabric: None,
+    }
+}
+
+fn ready() -> Message {
+    Message::Event(WorkerEvent::Ready { agents: Vec::new() })
+}
+
+fn starts(name: &str) -> Message {
+    Message::Event(WorkerEvent::CaseStarted { name: name.to_owned() })
+}
+
+fn passes(name: &str) -> Message {
+    let observation = Observation { outcome: Outcome::Completed, duration_ms: 1, evidence: Evidence::default() };
+    Message::Event(WorkerEvent::CaseFinished { name: name.to_owned(), observation })
+}
+
+fn done() -> Message {
+    Message::Event(WorkerEvent::Done)
+}
+
+/// Runs `cases` with workers that follow the scripts in turn; also returns what each was asked to do.
+fn run(cases: &[&str], scripts: Vec<(Vec<Message>, Ending)>) -> (Result<(), VerifyError>, Log, Vec<Vec<String>>) {
+    let (mut log, mut asked, mut scripts) = (Log::default(), Vec::new(), scripts.into_iter());
+    let mut launch = |plan: &WorkerPlan| {
+        asked.push(plan.cases.clone());
+        let (messages, ending) = scripts.next().expect("the script has a worker for every launch");
+        Ok(Box::new(Scripted { messages: messages.into(), ending }) as Box<dyn Worker>)
+    };
+    let result = run_cases(&plan(cases), &mut launch, &Interrupts::raised(0), &mut log);
+    (result, log, asked)
+}
+
+fn killed() -> Ending {
+    Ending::Crashed("SIGKILL".to_owned())
+}
+
+#[test]
+fn a_worker_that_does_its_work_is_the_only_one() {
+    let script = vec![ready(), starts("a"), passes("a"), starts("b"), passes("b"), done()];
+    let (result, log, asked) = run(&["a", "b"], vec![(script, Ending::Clean)]);
+    assert!(result.is_ok());
+    assert_eq!(log.outcomes(), [("a", "completed"), ("b", "completed")]);
+    assert_eq!(asked.len(), 1);
+}
+
+#[test]
+fn a_crash_in_the_middle_of_a_case_is_that_cases_outcome_and_the_rest_runs_in_a_new_worker() {
+    let first = vec![ready(), starts("a"), passes("a"), starts("b")];
+    let second = vec![ready(), starts("c"), passes("c"), done()];
+    let (result, log, asked) = run(&["a", "b", "c"], vec![(first, killed()), (second, Ending::Clean)]);
+    assert!(result.is_ok());
+    assert_eq!(log.outcomes(), [("a", "completed"), ("b", "worker-crashed"), ("c", "completed")]);
+    assert_eq!(log.started, ["a", "b", "c"]);
+    assert_eq!(asked[1], ["c"]);
+    assert_eq!(log.finished[1].2, ["last words"]);
+}
+
+#[test]
+fn a_crash_between_two_cases_is_laid_to_the_next_one() {
+    let first = vec![ready(), starts("a"), passes("a")];
+    let (_, log, asked) = run(&["a", "b"], vec![(first, killed())]);
+    assert_eq!(log.outcomes(), [("a", "completed"), ("b", "worker-crashed")]);
+    assert_eq!(log.started, ["a", "b"]);
+    assert_eq!(asked.len(), 1);
+}
+
+#[test]
+fn a_worker_that_says_it_is_done_too_early_is_no_pass() {
+    let (_, log, _) = run(&["a"], vec![(vec![ready(), done()], Ending::Clean)]);
+    assert_eq!(log.outcomes(), [("a", "worker-crashed")]);
+}
+
+#[test]
+fn workers_that_never_open_the_runtime_end_the_session() {
+    let stillborn = || (Vec::new(), killed());
+    let (result, log, asked) = run(&["a", "b", "c", "d", "e"], vec![stillborn(), stillborn(), stillborn()]);
+    assert!(result.is_ok());
+    assert_eq!(asked.len(), STILLBORN);
+    let wanted =
+        [("a", "worker-crashed"), ("b", "worker-crashed"), ("c", "worker-crashed"), ("d", "untestable"), ("e", "untestable")];
+    assert_eq!(log.outcomes(), wanted);
+}
+
+#[test]
+fn a_runtime_that_refuses_at_once_is_an_error_and_later_leaves_the_rest_untested() {
+    let refuses = || vec![Message::Event(WorkerEvent::Refused { reason: "no /dev/kfd".to_owned() })];
+    let (result, log, _) = run(&["a"], vec![(refuses(), Ending::Clean)]);
+    assert!(matches!(result, Err(VerifyError::Runtime(reason)) if reason == "no /dev/kfd"));
+    assert!(log.finished.is_empty());
+
+    let first = vec![ready(), starts("a")];
+    let (result, log, _) = run(&["a", "b"], vec![(first, killed()), (refuses(), Ending::Clean)]);
+    assert!(result.is_ok());
+    assert_eq!(log.outcomes(), [("a", "worker-crashed"), ("b", "untestable")]);
+}
+
+#[test]
+fn noise_and_events_out_of_turn_change_nothing() {
+    let noise = Message::Garbage("hello".to_owned());
+    let script = vec![ready(), noise, passes("a"), starts("b"), starts("a"), passes("b"), passes("a"), done()];
+    let (_, log, _) = run(&["a"], vec![(script, Ending::Clean)]);
+    assert_eq!(log.outcomes(), [("a", "completed")]);
+}
+
+#[test]
+fn an_interrupt_ends_the_session_with_its_signals_name() {
+    let mut log = Log::default();
+    let mut launch = |_: &WorkerPlan| Ok(Box::new(Silent) as Box<dyn Worker>);
+    let interrupts = Interrupts::raised(signal_hook::consts::SIGTERM);
+    let result = run_cases(&plan(&["a"]), &mut launch, &interrupts, &mut log);
+    assert!(matches!(result, Err(VerifyError::Interrupted { signal: "SIGTERM" })));
+    assert!(log.finished.is_empty());
+}
+
+#[test]
+fn the_agents_are_those_the_worker_reports() {
+    let agent = AgentSummary { index: 0, bdf: None, name: "Fiji".to_owned(), gfx: "gfx803".to_owned() };
+    let listed = vec![agent.clone()];
+    let mut launch = |_: &WorkerPlan| {
+        let messages = VecDeque::from([Message::Event(WorkerEvent::Ready { agents: listed.clone() })]);
+        Ok(Box::new(Scripted { messages, ending: Ending::Clean }) as Box<dyn Worker>)
+    };
+    assert_eq!(enumerate(&plan(&[]), &mut launch, &Interrupts::raised(0)).unwrap(), [agent]);
+    let mut launch = |_: &WorkerPlan| Ok(Box::new(Scripted { messages: VecDeque::new(), ending: killed() }) as Box<dyn Worker>);
+    let error = enumerate(&plan(&[]), &mut launch, &Interrupts::raised(0)).unwrap_err();
+    assert!(error.to_string().contains("SIGKILL") && error.to_string().contains("last words"), "{error}");
+}

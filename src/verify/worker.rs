@@ -1,0 +1,145 @@
+//! The worker process: does the device work, and may die of it.
+
+use std::fs::File;
+use std::io::{self, Write};
+
+use rustix::process::{Signal as ProcessSignal, getppid, set_parent_process_death_signal};
+
+use crate::hsa::{Agent, AgentKind, Runtime, RuntimeChoice};
+
+use super::catalogue;
+use super::event::{AgentSummary, Pace, PlannedRuntime, WorkerEvent, WorkerPlan};
+use super::lab::Lab;
+
+/// Exit status of a worker whose plan cannot be read.
+const BAD_PLAN: u8 = 2;
+/// Exit status of a worker that lost its supervisor.
+const ORPHAN: u8 = 3;
+
+/// See [`super::worker_main`].
+pub fn main(plan: &str) -> u8 {
+    let plan: WorkerPlan = match serde_json::from_str(plan) {
+        Ok(plan) => plan,
+        Err(error) => {
+            eprintln!("aqlprobe worker: the plan cannot be read: {error}");
+            return BAD_PLAN;
+        }
+    };
+    // The request can only fail for a signal that does not exist. The parent may have died before it was made.
+    let _ = set_parent_process_death_signal(Some(ProcessSignal::KILL));
+    if getppid().is_none_or(|parent| parent.as_raw_nonzero().get().unsigned_abs() != plan.supervisor) {
+        return ORPHAN;
+    }
+    let mut events = match Events::take_stdout() {
+        Ok(events) => events,
+        Err(error) => {
+            eprintln!("aqlprobe worker: stdout cannot be taken over: {error}");
+            return ORPHAN;
+        }
+    };
+    match work(&plan, &mut events) {
+        Ok(()) => 0,
+        // Nobody listens any more.
+        Err(_) => ORPHAN,
+    }
+}
+
+/// The event stream, on a descriptor of its own: whatever a library prints to stdout goes to stderr instead.
+struct Events(File);
+
+impl Events {
+    fn take_stdout() -> io::Result<Self> {
+        let own = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
+        rustix::stdio::dup2_stdout(rustix::stdio::stderr())?;
+        Ok(Self(File::from(own)))
+    }
+
+    /// Sends an event as one write, so that a death in between leaves no half line behind a whole one.
+    fn send(&mut self, event: &WorkerEvent) -> io::Result<()> {
+        let mut line = serde_json::to_vec(event)?;
+        line.push(b'\n');
+        self.0.write_all(&line)
+    }
+}
+
+fn work(plan: &WorkerPlan, events: &mut Events) -> io::Result<()> {
+    let (runtime, agents) = match open(&plan.runtime) {
+        Ok(opened) => opened,
+        Err(reason) => return events.send(&WorkerEvent::Refused { reason }),
+    };
+    events.send(&WorkerEvent::Ready { agents: agents.iter().enumerate().map(|(index, agent)| summary(index, agent)).collect() })?;
+    if !plan.cases.is_empty() {
+        let lab = match agents.get(plan.agent) {
+            Some(agent) => Lab::open(&runtime, agent).map_err(|error| error.to_string()),
+            None => Err(format!("GPU number {} is gone; the runtime lists {}", plan.agent, agents.len())),
+        };
+        match lab {
+            Ok(lab) => run_cases(plan, &lab, events)?,
+            Err(reason) => return events.send(&WorkerEvent::Refused { reason }),
+        }
+    }
+    drop(agents);
+    drop(runtime);
+    events.send(&WorkerEvent::Done)
+}
+
+fn open(planned: &PlannedRuntime) -> Result<(Runtime, Vec<Agent>), String> {
+    let choice = match planned {
+        PlannedRuntime::Embedded => RuntimeChoice::Embedded,
+        PlannedRuntime::Library(path) => RuntimeChoice::Path(path.clone()),
+    };
+    let resolved = choice.resolve().map_err(|error| error.to_string())?;
+    let runtime = Runtime::start(resolved.api).map_err(|error| error.to_string())?;
+    let agents = runtime.agents_of_kind(AgentKind::Gpu).map_err(|error| error.to_string())?;
+    Ok((runtime, agents))
+}
+
+fn summary(index: usize, agent: &Agent) -> AgentSummary {
+    AgentSummary {
+        index,
+        bdf: agent.pci().map(|address| address.to_string()),
+        name: agent.product().unwrap_or(agent.name()).to_owned(),
+        gfx: agent.name().to_owned(),
+    }
+}
+
+fn run_cases(plan: &WorkerPlan, lab: &Lab, events: &mut Events) -> io::Result<()> {
+    let mut losses = 0;
+    for name in &plan.cases {
+        events.send(&WorkerEvent::CaseStarted { name: name.clone() })?;
+        let Some(case) = catalogue::find(name) else { continue };
+        let pace = adapted(plan.pace, losses);
+        let observation = lab.observe(case, pace, plan.fabric.as_deref());
+        losses += usize::from(observation.outcome.is_hang());
+        events.send(&WorkerEvent::CaseFinished { name: name.clone(), observation })?;
+    }
+    Ok(())
+}
+
+/// A device that has lost completions which nothing predicted will lose more: later cases then need not wait out their timeout.
+fn adapted(pace: Pace, losses: usize) -> Pace {
+    match pace.quiet {
+        None if losses >= Pace::LOSSES => Pace { quiet: Some(Pace::QUIET_AFTER_LOSSES), ..pace },
+        _ => pace,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verify::request::Milliseconds;
+
+    #[test]
+    fn a_device_that_keeps_losing_completions_is_not_waited_out_every_time() {
+        let patient = Pace { timeout: Milliseconds(5_000), quiet: None };
+        assert_eq!(adapted(patient, Pace::LOSSES - 1), patient);
+        assert_eq!(adapted(patient, Pace::LOSSES).quiet, Some(Pace::QUIET_AFTER_LOSSES));
+        let predicted = Pace { quiet: Some(Pace::QUIET), ..patient };
+        assert_eq!(adapted(predicted, 9), predicted);
+    }
+
+    #[test]
+    fn a_plan_that_cannot_be_read_is_refused_without_touching_a_device() {
+        assert_eq!(main("{"), BAD_PLAN);
+    }
+}
