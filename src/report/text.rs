@@ -92,7 +92,7 @@ fn write_device(device: &DeviceReport, style: TextStyle, out: &mut impl io::Writ
     }
     writeln!(
         out,
-        "Prediction without AtomicOps: {} ({})",
+        "Prediction without AtomicOps: {}: {}",
         tame(&device.prediction.without_atomics),
         tame(&device.prediction.reason)
     )?;
@@ -111,10 +111,10 @@ fn write_device(device: &DeviceReport, style: TextStyle, out: &mut impl io::Writ
 }
 
 fn write_path(path: &PathReport, style: TextStyle, out: &mut impl io::Write) -> io::Result<()> {
-    writeln!(out, "Path of its AtomicOps, host end first:")?;
+    writeln!(out, "Path of its AtomicOps as found, host end first:")?;
     write_hops(&path.hops, style, out)?;
     writeln!(out, "  {}", tame(&path.summary))?;
-    for cause in &path.causes {
+    for cause in path.causes.iter().filter(|cause| !path.summary.contains(cause.as_str())) {
         writeln!(out, "  {}", tame(cause))?;
     }
     Ok(())
@@ -142,6 +142,7 @@ fn write_run_summary(run: &RunReport, style: TextStyle, out: &mut impl io::Write
     };
     let counts = match run.cases.len() {
         0 => "no case ran".to_owned(),
+        1 => format!("{} of 1 case", parts.join(", ")),
         cases => format!("{} of {cases} cases", parts.join(", ")),
     };
     writeln!(out, "{}: {counts}; {requester}", mode_heading(run.atomics))?;
