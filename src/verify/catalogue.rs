@@ -168,7 +168,11 @@ mod tests {
         let unique: BTreeSet<_> = catalogue().iter().map(|case| case.name).collect();
         assert_eq!(unique.len(), catalogue().len());
         for case in catalogue() {
-            assert!(case.name.bytes().all(|byte| byte == b'-' || byte.is_ascii_lowercase() || byte.is_ascii_digit()), "{}", case.name);
+            assert!(
+                case.name.bytes().all(|byte| byte == b'-' || byte.is_ascii_lowercase() || byte.is_ascii_digit()),
+                "{}",
+                case.name
+            );
             assert_eq!(find(case.name).map(|found| found.name), Some(case.name));
             assert!(!case.summary.is_empty() && !case.summary.contains('\n'));
         }

@@ -152,8 +152,10 @@ mod tests {
             Outcome::QueueError { status: "HSA_STATUS_ERROR_ILLEGAL_INSTRUCTION".to_owned() },
             Outcome::Untestable { reason: "no kernels".to_owned() },
         ];
-        let finished = outcomes.map(|outcome| WorkerEvent::CaseFinished { name: "nop".to_owned(), observation: observation(outcome) });
-        let agent = AgentSummary { index: 0, bdf: Some("0000:0b:00.0".to_owned()), name: "Fiji".to_owned(), gfx: "gfx803".to_owned() };
+        let finished =
+            outcomes.map(|outcome| WorkerEvent::CaseFinished { name: "nop".to_owned(), observation: observation(outcome) });
+        let agent =
+            AgentSummary { index: 0, bdf: Some("0000:0b:00.0".to_owned()), name: "Fiji".to_owned(), gfx: "gfx803".to_owned() };
         let others = [
             WorkerEvent::Ready { agents: vec![agent] },
             WorkerEvent::Refused { reason: "no /dev/kfd".to_owned() },

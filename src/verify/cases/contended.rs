@@ -190,7 +190,8 @@ fn swap(context: &mut Context<'_>, width: Width) -> Step<()> {
             context.dispatch(Kernel::Swap32, &arguments, ITEMS)?
         }
         Width::Bits64 => {
-            let arguments = Swap64Arguments { cell: pointer(&cell), seen: pointer(&seen), first_token: device_first, rounds: ROUNDS };
+            let arguments =
+                Swap64Arguments { cell: pointer(&cell), seen: pointer(&seen), first_token: device_first, rounds: ROUNDS };
             context.dispatch(Kernel::Swap64, &arguments, ITEMS)?
         }
     };
@@ -269,14 +270,20 @@ fn compare_swap(context: &mut Context<'_>, width: Width) -> Step<()> {
         }
     })?;
     let host = host_successes.into_inner();
-    let device: u64 =
-        ran.u32s().iter().take(ITEMS as usize).map(|word| u64::from(word.load(Ordering::Acquire))).filter(|ran| *ran <= u64::from(ROUNDS)).sum();
+    let device: u64 = ran
+        .u32s()
+        .iter()
+        .take(ITEMS as usize)
+        .map(|word| u64::from(word.load(Ordering::Acquire)))
+        .filter(|ran| *ran <= u64::from(ROUNDS))
+        .sum();
     let asked = u64::from(ITEMS * ROUNDS);
     if device < asked {
         context.note(format!("the device made {device} of {asked} increments; its other CAS failed {MAX_ATTEMPTS} times over"));
     }
     let (wanted, found) = (START + host + device, width.cell(&counter).load());
-    let detail = format!("the device's CAS succeeded {device} times and the host's {host} on {START}, which makes {wanted}; found {found}");
+    let detail =
+        format!("the device's CAS succeeded {device} times and the host's {host} on {START}, which makes {wanted}; found {found}");
     if found > wanted {
         contest.completed?;
         return Err(Stop::wrong(detail));

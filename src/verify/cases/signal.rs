@@ -65,10 +65,12 @@ pub fn exactly_once(context: &mut Context<'_>) -> Step<()> {
     }
     for (position, (signal, index)) in signals.iter().zip(indices).enumerate() {
         // A packet may complete before an earlier one, so only its own mark must be there.
-        let output = || crate::verify::lab::tally(1, |_| {
-            let mark = cells.u32s()[position].load(std::sync::atomic::Ordering::Acquire);
-            (mark == 1, mark == 0)
-        });
+        let output = || {
+            crate::verify::lab::tally(1, |_| {
+                let mark = cells.u32s()[position].load(std::sync::atomic::Ordering::Acquire);
+                (mark == 1, mark == 0)
+            })
+        };
         context.complete(&Completion { signal, before: BEFORE, expected: BEFORE - 1, queue: &queue, index, output: &output })?;
     }
     thread::sleep(HOLD);

@@ -102,7 +102,9 @@ pub fn cause(facts: &RunFacts<'_>, outcome: &Outcome, evidence: &Evidence) -> St
                 .to_owned()
         }
         Outcome::WorkerCrashed { signal } => {
-            format!("the worker process died ({signal}) while it ran this case: the runtime or the driver brought it down, or somebody killed it")
+            format!(
+                "the worker process died ({signal}) while it ran this case: the runtime or the driver brought it down, or somebody killed it"
+            )
         }
         Outcome::Untestable { reason } => reason.clone(),
     }
@@ -114,7 +116,8 @@ fn not_fetched(facts: &RunFacts<'_>, evidence: &Evidence) -> String {
     if counted || read == Some(crate::report::Bit::Clear) {
         return "Bus Master Enable is clear in the device: it may not read host memory, so it cannot fetch packets".to_owned();
     }
-    "the device never took the packet: the doorbell write does not arrive, or the queue is not mapped to a hardware queue".to_owned()
+    "the device never took the packet: the doorbell write does not arrive, or the queue is not mapped to a hardware queue"
+        .to_owned()
 }
 
 /// Why a completion signal keeps its value although everything else happened. What was counted outweighs what was read, and what
@@ -284,8 +287,10 @@ mod tests {
     fn a_packet_not_fetched_blames_bus_master_only_on_evidence() {
         let bench = Bench::new(true, COMPLETION_LOST);
         let facts = bench.facts(AtomicsMode::AsFound);
-        let counted =
-            Evidence { fabric: Some(FabricCounters { bus_master_disabled: 1, ..FabricCounters::default() }), ..Evidence::default() };
+        let counted = Evidence {
+            fabric: Some(FabricCounters { bus_master_disabled: 1, ..FabricCounters::default() }),
+            ..Evidence::default()
+        };
         assert!(cause(&facts, &Outcome::PacketNotFetched, &counted).contains("Bus Master Enable is clear"));
         assert!(!cause(&facts, &Outcome::PacketNotFetched, &Evidence::default()).contains("Bus Master"));
     }

@@ -130,8 +130,7 @@ mod tests {
         for without in [COMPLETION_LOST, COMPLETES, UNKNOWN] {
             for capability in [PathCapability::Capable, PathCapability::Unknown] {
                 let (requester, path, prediction) = (holds(true), path(capability), prediction(without));
-                let facts =
-                    RunFacts { mode: AtomicsMode::On, requester: &requester, path: Some(&path), prediction: &prediction };
+                let facts = RunFacts { mode: AtomicsMode::On, requester: &requester, path: Some(&path), prediction: &prediction };
                 assert_eq!(facts.expectation(), Expectation::Completes);
             }
         }

@@ -118,7 +118,9 @@ fn choose<'a>(wanted: DeviceSelector, agents: &'a [AgentSummary], bed: &BedRepor
     }
     let found = agents
         .iter()
-        .map(|agent| format!("{}: {} ({}) at {}", agent.index, agent.name, agent.gfx, agent.bdf.as_deref().unwrap_or("an unknown address")))
+        .map(|agent| {
+            format!("{}: {} ({}) at {}", agent.index, agent.name, agent.gfx, agent.bdf.as_deref().unwrap_or("an unknown address"))
+        })
         .collect::<Vec<_>>()
         .join(", ");
     let found = if found.is_empty() { "none".to_owned() } else { found };
@@ -238,7 +240,10 @@ impl Recorder<'_, '_> {
         self.started(name);
         let note = "the worker died while it opened the runtime to list its GPUs; a second one got through".to_owned();
         let outcome = Outcome::WorkerCrashed { signal: reason.to_owned() };
-        self.finished(name, Observation { outcome, duration_ms: 0, evidence: Evidence { notes: vec![note], ..Evidence::default() } });
+        self.finished(
+            name,
+            Observation { outcome, duration_ms: 0, evidence: Evidence { notes: vec![note], ..Evidence::default() } },
+        );
     }
 }
 

@@ -25,7 +25,12 @@ fn describe(hierarchy: &Hierarchy, verdict: &PathVerdict) -> PathReport {
     let fixes =
         verdict.findings.iter().map(|finding| finding.fix.command.clone().unwrap_or_else(|| finding.fix.advice.clone())).collect();
     PathReport {
-        hops: hierarchy.hops.iter().enumerate().map(|(position, hop)| self::hop(hop, position + 1 == hierarchy.hops.len())).collect(),
+        hops: hierarchy
+            .hops
+            .iter()
+            .enumerate()
+            .map(|(position, hop)| self::hop(hop, position + 1 == hierarchy.hops.len()))
+            .collect(),
         capability,
         requester: bit(verdict.requester),
         first_bad_hop: verdict.findings.first().map(|finding| finding.bdf.to_string()),

@@ -186,7 +186,10 @@ impl Drive<'_> {
                 self.listener.finished(&name, observation);
             }
             // Out of turn: our own worker does not do that, and the watchdog ends one that does nothing else.
-            WorkerEvent::CaseStarted { .. } | WorkerEvent::CaseFinished { .. } | WorkerEvent::Refused { .. } | WorkerEvent::Done => {}
+            WorkerEvent::CaseStarted { .. }
+            | WorkerEvent::CaseFinished { .. }
+            | WorkerEvent::Refused { .. }
+            | WorkerEvent::Done => {}
         }
     }
 }
