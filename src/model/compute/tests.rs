@@ -67,7 +67,7 @@ impl Device {
     fn run(&self, launch: &Launch, budget: u32) -> (Step, usize) {
         let bus = self.bus();
         let mut dispatch = Dispatch::new(launch, &bus).unwrap();
-        for quanta in 1..100_000 {
+        for quanta in 1..10_000 {
             match dispatch.run(&bus, InstructionBudget(budget)) {
                 Step::Yielded => {}
                 end => return (end, quanta),
@@ -214,12 +214,12 @@ fn a_barrier_does_not_wait_for_waves_that_have_ended() {
         0x7e00_0200, // v_mov_b32 v0, s0
         0x7e02_0201, // v_mov_b32 v1, s1
         0xdc70_0000,
-        0x0000_0000, // flat_store_dword v[0:1], v0
+        0x0000_0100, // flat_store_dword v[0:1], v1
         0xbf81_0000, // s_endpgm
     ];
     let device = Device::new(code);
     assert_eq!(device.run(&launch([256, 1, 1], [256, 1, 1]), 1000).0, Step::Finished);
-    assert_eq!(device.word(0), OUT.0 as u32);
+    assert_eq!(device.word(0), (OUT.0 >> 32) as u32);
 }
 
 /// Spins, with s_sleep or without, until out[0] is not zero; then out[1] = 1.
@@ -286,11 +286,12 @@ fn a_workgroup_may_wait_for_a_later_one() {
         0xbf06_8504, // s_cmp_eq_u32 s4, 5
         0xbf84_0002, // s_cbranch_scc0 2
         0xdc70_0000,
-        0x0000_0000, // flat_store_dword v[0:1], v0
+        0x0000_0100, // flat_store_dword v[0:1], v1
         0xbf81_0000, // s_endpgm
     ];
     let device = Device::new(code);
     assert_eq!(device.run(&launch([384, 1, 1], [64, 1, 1]), 3000).0, Step::Finished);
+    assert_eq!(device.word(0), (OUT.0 >> 32) as u32);
 }
 
 #[test]
