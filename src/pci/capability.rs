@@ -94,7 +94,7 @@ impl Serialize for PortType {
 }
 
 /// The PCI Express capability of a function: where it is and what it says of the function.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct PcieCapability {
     /// Where the capability starts.
     pub offset: ConfigOffset,

@@ -1,11 +1,12 @@
 //! The bytes of a function's config space, as far as they are known.
 
 use super::registers::CapabilityRegister;
+use serde::Serialize;
 use std::fmt;
 use std::ops::Add;
 
 /// Byte offset from the start of config space.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct ConfigOffset(pub u16);
 
 impl Add<CapabilityRegister> for ConfigOffset {

@@ -52,6 +52,15 @@ pub enum PcieReading {
     Unknown(CapabilityError),
 }
 
+impl Serialize for PcieReading {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Present(capability) => serializer.serialize_some(capability),
+            Self::Absent | Self::Unknown(_) => serializer.serialize_none(),
+        }
+    }
+}
+
 /// A function on the path with the registers that decide about AtomicOps. `None` in a register means unknown, or not there
 /// in this version of the capability; never zero.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -68,8 +77,7 @@ pub struct Hop {
     pub device_id: Option<u16>,
     /// The physical function, when this is an SR-IOV virtual function.
     pub physical_function: Option<Bdf>,
-    /// The PCI Express capability.
-    #[serde(skip)]
+    /// The PCI Express capability. Serialized as the capability, or as null: `role` and `unknown_because` tell the rest.
     pub pcie: PcieReading,
     /// Command register.
     pub command: Option<u16>,
@@ -221,5 +229,45 @@ fn name(vendor_id: Option<u16>, device_id: Option<u16>) -> String {
             Some(vendor) => format!("{} device {device_id:04x}", vendor.name()),
             None => format!("device {vendor_id:04x}:{device_id:04x}"),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pci::dump;
+
+    const FIJI_AFTER: &str = include_str!("../../tests/data/lspci/02-fiji-after.txt");
+    const NAVI: &str = include_str!("../../tests/data/lspci/08-navi10-xxxx.txt");
+
+    fn hop(text: &str, known: usize) -> Hop {
+        let function = dump::read(text).unwrap().remove(0);
+        Hop::read(function.bdf, &ConfigSpace::from_bytes(function.config.bytes()[..known].to_vec()))
+    }
+
+    #[test]
+    fn registers_and_name_come_from_config_space() {
+        let fiji = hop(FIJI_AFTER, 256);
+        assert_eq!((fiji.vendor_id, fiji.device_id, fiji.command), (Some(0x1002), Some(0x7300), Some(0x0507)));
+        assert_eq!((fiji.device_capabilities_2, fiji.device_control_2), (Some(0x0070_0000), Some(0x0040)));
+        assert_eq!(fiji.uncorrectable_error_status, None);
+        assert!(fiji.name.contains("Fiji"));
+        assert_eq!(hop(NAVI, 0x170).uncorrectable_error_status, Some(0));
+    }
+
+    #[test]
+    fn a_register_past_the_known_bytes_is_unknown_and_the_ones_before_it_are_not() {
+        let fiji = hop(FIJI_AFTER, 0x80);
+        assert_eq!((fiji.device_capabilities_2, fiji.device_control_2), (Some(0x0070_0000), None));
+        assert_eq!((fiji.atomic_capabilities(), fiji.atomic_control()), (Some(0x0070_0000), None));
+    }
+
+    #[test]
+    fn unknown_is_null_in_json() {
+        let json = serde_json::to_value(hop(FIJI_AFTER, 64)).unwrap();
+        assert_eq!((&json["bdf"], &json["role"]), (&"0000:0b:00.0".into(), &"function".into()));
+        assert!(json["pcie"].is_null() && json["device_control_2"].is_null() && json["unknown_because"].is_string());
+        let json = serde_json::to_value(hop(FIJI_AFTER, 256)).unwrap();
+        assert_eq!((&json["role"], &json["pcie"]["offset"]), (&"legacy endpoint".into(), &0x58.into()));
     }
 }

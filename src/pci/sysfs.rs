@@ -145,3 +145,78 @@ fn is_amd_display(directory: &Path) -> bool {
     let is_display = |class: u32| class >> 16 == DISPLAY_CONTROLLER || class >> 8 == PROCESSING_ACCELERATOR;
     attribute("vendor") == Some(AMD) && attribute("class").is_some_and(is_display)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pci::path::{self, Cause};
+    use crate::pci::tree::{BridgeImage, BusNumbers};
+    use std::os::unix::fs::symlink;
+
+    fn bdf(text: &str) -> Bdf {
+        text.parse().unwrap()
+    }
+
+    /// A device at a place below `devices`, as sysfs has it.
+    fn add(root: &Path, directory: &str, vendor: &str, class: &str) {
+        let directory = Path::new(directory);
+        let links = root.join("bus/pci/devices");
+        fs::create_dir_all(&links).unwrap();
+        fs::create_dir_all(root.join(directory)).unwrap();
+        fs::write(root.join(directory).join("vendor"), vendor).unwrap();
+        fs::write(root.join(directory).join("class"), class).unwrap();
+        let image = BridgeImage::root_port(BusNumbers { primary: 0, secondary: 1, subordinate: 1 }).build();
+        fs::write(root.join(directory).join("config"), image.bytes()).unwrap();
+        symlink(Path::new("../../..").join(directory), links.join(directory.file_name().unwrap())).unwrap();
+    }
+
+    #[test]
+    fn display_controllers_and_accelerators_of_amd_are_found_in_order() {
+        let root = tempfile::tempdir().unwrap();
+        for (device, vendor, class) in [
+            ("0000:0c:00.0", "0x1002\n", "0x120000\n"),
+            ("0000:0b:00.0", "0x1002\n", "0x030000\n"),
+            ("0000:0b:00.1", "0x1002\n", "0x040300\n"),
+            ("0000:03:00.0", "0x8086\n", "0x030000\n"),
+            ("0001:02:00.0", "0x1002\n", "0x038000\n"),
+            ("0000:04:00.0", "garbage", ""),
+        ] {
+            add(root.path(), &format!("devices/pci0000:00/{device}"), vendor, class);
+        }
+        let found = SysfsRoot::new(root.path()).amd_display_functions().unwrap();
+        assert_eq!(found, [bdf("0b:00.0"), bdf("0c:00.0"), bdf("0001:02:00.0")]);
+    }
+
+    #[test]
+    fn the_path_ends_at_the_root_bus_also_where_that_hangs_below_another_device() {
+        let root = tempfile::tempdir().unwrap();
+        let below_vmd = "devices/pci0000:00/0000:00:0e.0/pci10000:e0/10000:e0:06.0/10000:e1:00.0";
+        add(root.path(), below_vmd, "0x1002", "0x030000");
+        let image = BridgeImage::root_port(BusNumbers { primary: 0xe0, secondary: 0xe1, subordinate: 0xe1 }).build();
+        fs::write(root.path().join(below_vmd).parent().unwrap().join("config"), image.bytes()).unwrap();
+        let hierarchy = SysfsRoot::new(root.path()).hierarchy(&bdf("10000:e1:00.0")).unwrap();
+        let addresses: Vec<String> = hierarchy.hops.iter().map(|hop| hop.bdf.to_string()).collect();
+        assert_eq!(addresses, ["10000:e0:06.0", "10000:e1:00.0"]);
+        assert_eq!(hierarchy.completeness, Completeness::Whole);
+    }
+
+    #[test]
+    fn a_virtual_function_knows_its_physical_function() {
+        let root = tempfile::tempdir().unwrap();
+        add(root.path(), "devices/pci0000:00/0000:0b:00.0", "0x1002", "0x030000");
+        add(root.path(), "devices/pci0000:00/0000:0b:02.0", "0x1002", "0x030000");
+        symlink("../0000:0b:00.0", root.path().join("devices/pci0000:00/0000:0b:02.0/physfn")).unwrap();
+        let hierarchy = SysfsRoot::new(root.path()).hierarchy(&bdf("0b:02.0")).unwrap();
+        assert_eq!(hierarchy.hops[0].physical_function, Some(bdf("0b:00.0")));
+        assert_eq!(path::judge(&hierarchy).findings[0].cause, Cause::VirtualFunction);
+    }
+
+    #[test]
+    fn a_device_without_config_space_is_an_error_that_names_the_file() {
+        let root = tempfile::tempdir().unwrap();
+        add(root.path(), "devices/pci0000:00/0000:0b:00.0", "0x1002", "0x030000");
+        fs::remove_file(root.path().join("devices/pci0000:00/0000:0b:00.0/config")).unwrap();
+        let error = SysfsRoot::new(root.path()).hierarchy(&bdf("0b:00.0")).unwrap_err();
+        assert!(matches!(error, SysfsError::Unreadable { .. }) && error.to_string().contains("0000:0b:00.0/config"), "{error}");
+    }
+}

@@ -1,7 +1,7 @@
 //! Findings in words, and what to do about them.
 
 use super::{Cause, Finding, Fix, PathCapability};
-use crate::pci::{Hop, PcieReading, registers as reg};
+use crate::pci::{CapabilityError, Hop, PcieReading, PortType, registers as reg};
 
 /// QEMU's generic root port (pcie-root-port), Intel's as QEMU emulates it (ioh3420).
 const QEMU_ROOT_PORTS: [(u16, u16); 2] = [(0x1b36, 0x000c), (0x8086, 0x3420)];
@@ -66,7 +66,10 @@ fn fix(hop: &Hop, cause: Cause, path: PathCapability) -> Fix {
             "In a guest, use the q35 machine and put the GPU behind a pcie-root-port of its own (Proxmox: pcie=1); on bare metal, \
              the kernel hides the capability only from broken firmware: update it.",
         ),
-        Cause::NotAnEndpoint => advise("In a guest, move the GPU from the root bus (pcie.0) to a pcie-root-port of its own."),
+        Cause::NotAnEndpoint if hop.port_type() == Some(PortType::IntegratedEndpoint) => {
+            advise("In a guest, move the GPU from the root bus (pcie.0) to a pcie-root-port of its own.")
+        }
+        Cause::NotAnEndpoint => advise("Name the GPU itself, not a port above it."),
         Cause::NoRootPort => advise(
             "In a guest, use the q35 machine and put the GPU alone behind a pcie-root-port; on bare metal, the platform shows no \
              root port and AtomicOps cannot be enabled.",
@@ -77,7 +80,7 @@ fn fix(hop: &Hop, cause: Cause, path: PathCapability) -> Fix {
         ),
         Cause::EmulatedRootPortDoesNotComplete => advise(
             "QEMU 8.1 or later on a host kernel 6.5 or later gives the port completers only if the GPU is alone at function 0 of \
-             its own pcie-root-port, without multifunction=on (Proxmox: pass 0000:0b:00.0, not 0000:0b:00), and has completer \
+             its own pcie-root-port, without multifunction=on (Proxmox: pass one function, not all of them), and has completer \
              bits itself, which Fiji does not. The emulated port decides what the guest's driver enables, not what the hardware \
              does: audit the path on the host, and enable the requester there.",
         ),
@@ -98,7 +101,7 @@ fn fix(hop: &Hop, cause: Cause, path: PathCapability) -> Fix {
             run(format!("setpci -s {short} COMMAND=4:4"), "Set the bit; a driver does so when it takes the device.")
         }
         Cause::Unreadable => advise(match hop.pcie {
-            PcieReading::Unknown(crate::pci::CapabilityError::NoAnswer) => "Wake the device, or reseat it and look at dmesg.",
+            PcieReading::Unknown(CapabilityError::NoAnswer) => "Wake the device, or reseat it and look at dmesg.",
             _ => "Run as root.",
         }),
         Cause::HopsMissing => advise("Dump the bridges too, with `lspci -xxx` as root, or run on the machine itself."),

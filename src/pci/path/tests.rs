@@ -1,6 +1,7 @@
 use super::*;
 use crate::pci::tree::{BridgeImage, BusNumbers, Completers, EgressBlocking, Routing};
 use crate::pci::{ConfigSpace, dump};
+use proptest::prelude::*;
 
 const FIJI_BEFORE: &str = include_str!("../../../tests/data/lspci/01-fiji-before.txt");
 const FIJI_AFTER: &str = include_str!("../../../tests/data/lspci/02-fiji-after.txt");
@@ -9,6 +10,8 @@ const PLX_UPSTREAM: &str = include_str!("../../../tests/data/lspci/06-plx8796-up
 const PLX_DOWNSTREAM: &str = include_str!("../../../tests/data/lspci/07-plx9716-downstream-xxx.txt");
 
 const BUSES: BusNumbers = BusNumbers { primary: 0, secondary: 0x0b, subordinate: 0x0b };
+
+const NAVI23_PATH: &str = include_str!("../../../tests/data/lspci/09-x99-navi23-path.txt");
 
 fn bdf(text: &str) -> Bdf {
     text.parse().unwrap()
@@ -227,4 +230,47 @@ fn errors_recorded_by_a_hop_are_reported_as_evidence() {
 fn no_hops_is_no_verdict() {
     let verdict = judge(&whole([]));
     assert_eq!((verdict.endpoint, verdict.delivery), (None, Delivery::Unknown));
+}
+
+#[test]
+fn a_whole_path_from_a_dump_is_judged_as_the_kernel_did() {
+    let functions = dump::read(NAVI23_PATH).unwrap();
+    let hierarchy = Hierarchy::from_dump(&functions, &bdf("05:00.0")).unwrap();
+    let addresses: Vec<String> = hierarchy.hops.iter().map(|hop| hop.bdf.short()).collect();
+    assert_eq!(addresses, ["00:02.0", "03:00.0", "04:00.0", "05:00.0"]);
+    let verdict = judge(&hierarchy);
+    assert_eq!((verdict.path, verdict.requester), (PathCapability::Capable, EnableBit::Enabled));
+    assert_eq!(Hierarchy::from_dump(&functions, &bdf("06:00.0")), None);
+}
+
+#[test]
+fn a_dump_without_one_of_the_bridges_leaves_the_path_unknown() {
+    let functions: Vec<_> = dump::read(NAVI23_PATH).unwrap().into_iter().filter(|function| function.bdf.bus != 3).collect();
+    let verdict = judge(&Hierarchy::from_dump(&functions, &bdf("05:00.0")).unwrap());
+    assert_eq!((verdict.path, causes(&verdict)), (PathCapability::Unknown, one("04:00.0", Cause::HopsMissing)));
+}
+
+proptest! {
+    #[test]
+    fn any_config_space_is_judged_and_delivery_needs_all_three(
+        images in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..300), 0..5),
+        at_0x58 in any::<[u8; 4]>(),
+    ) {
+        let hop = |(index, mut bytes): (usize, Vec<u8>)| {
+            // Half of them with a capability list that leads somewhere.
+            if index % 2 == 0 && bytes.len() >= 0x60 {
+                (bytes[0x06], bytes[0x34]) = (0x10, 0x58);
+                bytes[0x58..0x5c].copy_from_slice(&at_0x58);
+                bytes[0x58] = reg::PCIE_CAP_ID;
+            }
+            Hop::read(bdf("0b:00.0"), &ConfigSpace::from_bytes(bytes))
+        };
+        let verdict = judge(&whole(images.into_iter().enumerate().map(hop).collect::<Vec<_>>()));
+        let all = verdict.path == PathCapability::Capable
+            && verdict.requester == EnableBit::Enabled
+            && verdict.bus_master == EnableBit::Enabled;
+        prop_assert_eq!(verdict.delivery == Delivery::Delivered, all);
+        prop_assert!(verdict.delivery != Delivery::Lost || !verdict.findings.is_empty());
+        prop_assert!(!verdict.to_string().is_empty());
+    }
 }
