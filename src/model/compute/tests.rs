@@ -307,13 +307,9 @@ fn a_failing_wave_ends_the_dispatch_for_good() {
     assert_eq!(dispatch.run(&bus, InstructionBudget(100)), trap);
     assert_eq!(dispatch.run(&bus, InstructionBudget(100)), trap);
     engine.recycle(dispatch);
-    drop(bus);
-    // Nothing of it is left in what the next dispatch works with.
-    let device = Device::new(MARK_GLOBAL_ID);
-    let bus = device.bus();
-    let mut dispatch = engine.launch(&launch([5, 3, 2], [5, 3, 2]), &bus).unwrap();
-    assert_eq!(dispatch.run(&bus, InstructionBudget(1000)), Step::Finished);
-    assert_eq!((0..OUT_WORDS).map(|n| device.word(n)).sum::<u32>(), 30);
+    // The next dispatch finds nothing of it, although fewer waves ran to their end than were started.
+    let mut dispatch = engine.launch(&launch([0, 1, 1], [64, 1, 1]), &bus).unwrap();
+    assert_eq!(dispatch.run(&bus, InstructionBudget(100)), Step::Finished);
 }
 
 #[test]
