@@ -89,7 +89,7 @@ fn each_kind_of_barrier_packet_completes_its_signal_when_its_dependency_is_met()
     batch.ring();
     assert_eq!(first.load(), 1);
     dependency.store(0);
-    [&first, &second, &third].map(completes);
+    [&first, &second, &third].into_iter().for_each(completes);
     assert_eq!((queue.write_index(), queue.errors().first()), (3, None));
 }
 
