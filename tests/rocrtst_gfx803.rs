@@ -2,6 +2,8 @@
 //!
 //! `tests/rocrtst/run` fetches them; they are never part of this repository.
 
+#![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
+
 use std::path::PathBuf;
 use std::ptr::NonNull;
 
