@@ -1,14 +1,23 @@
-//! The software GPU's shader cores at work: the founding vector copy of 1,048,576 work-items in workgroups of 256, as one whole
-//! dispatch on one core, beside a memcpy of the same bytes; and plain wave instructions.
+//! The software GPU's shader cores at work: the founding vector copy of 1,048,576 work-items in workgroups of 256, from its
+//! packet to its signal and as a dispatch of the engine alone, both on one core, beside a memcpy of the same bytes; and plain
+//! wave instructions.
 
+mod device;
+
+use std::error::Error;
 use std::hint::black_box;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, Ordering};
 
+use aqlprobe::kernels::{DevicePtr, Kernel, VectorCopyArguments};
 use aqlprobe::model::address::GpuVa;
 use aqlprobe::model::bus::{Admission, Bus, Fabric, OperandWidth, RmwOp};
 use aqlprobe::model::compute::{Engine, InstructionBudget, Launch, Step};
 use aqlprobe::model::memory::{Home, HostPtr, Mapping, MemoryMap, Protection};
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
+
+use device::Device;
 
 const WORK_ITEMS: usize = 1024 * 1024;
 const WORKGROUP: u16 = 256;
@@ -134,7 +143,8 @@ fn founding_vector_copy(criterion: &mut Criterion) {
 
     let mut group = criterion.benchmark_group("founding_vector_copy");
     group.throughput(Throughput::Bytes(4 * WORK_ITEMS as u64));
-    group.bench_function("dispatch", |bencher| bencher.iter(|| dispatch(&mut engine, &memory, &launch(WORK_ITEMS))));
+    packet_to_signal(&mut group).expect("the embedded device works");
+    group.bench_function("engine alone", |bencher| bencher.iter(|| dispatch(&mut engine, &memory, &launch(WORK_ITEMS))));
     let mut copy = vec![0_u32; WORK_ITEMS];
     group.bench_function("memcpy", |bencher| {
         bencher.iter(|| {
@@ -143,6 +153,23 @@ fn founding_vector_copy(criterion: &mut Criterion) {
         });
     });
     group.finish();
+}
+
+/// The committed kernel, dispatched through a queue as `verify` does.
+fn packet_to_signal(group: &mut BenchmarkGroup<'_, WallTime>) -> Result<(), Box<dyn Error>> {
+    let device = Device::power_up()?;
+    let (source, destination) = (device.buffer(4 * WORK_ITEMS)?, device.buffer(4 * WORK_ITEMS)?);
+    for (item, word) in source.u32s().iter().enumerate() {
+        word.store((item as u32).wrapping_mul(0x9e37_79b9), Ordering::Relaxed);
+    }
+    let pointers = VectorCopyArguments { source: DevicePtr(source.address()), destination: DevicePtr(destination.address()) };
+    let arguments = device.arguments(&pointers)?;
+    let packet = device.packet(Kernel::VectorCopy, WORK_ITEMS as u32, arguments.address())?;
+    device.complete(&packet);
+    let same = |(a, b): (&AtomicU32, &AtomicU32)| a.load(Ordering::Relaxed) == b.load(Ordering::Relaxed);
+    assert!(source.u32s().iter().zip(destination.u32s()).all(same), "the copy must be right before its speed means anything");
+    group.bench_function("packet to signal", |bencher| bencher.iter(|| device.complete(&packet)));
+    Ok(())
 }
 
 fn wave_instructions(criterion: &mut Criterion) {

@@ -5,6 +5,8 @@
 //! It crosses between two cores at least twice, as the ping-pong does. The last line gives the ratio of the two medians, for
 //! a machine whose absolute times mean nothing.
 
+mod device;
+
 use std::cell::RefCell;
 use std::error::Error;
 use std::hint::spin_loop;
@@ -13,13 +15,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use aqlprobe::aql::{Dimensions, FenceScope, Header, KernelDispatch, PacketType};
-use aqlprobe::hsa::{AgentKind, Api, Condition, Deadline, Executable, Queue, QueueKind, Runtime, Signal, WaitMode};
-use aqlprobe::kernels::{self, Kernel};
+use aqlprobe::kernels::Kernel;
 use criterion::Criterion;
 
-/// Far beyond any round trip: reached only when the device is broken.
-const PATIENCE: Duration = Duration::from_secs(5);
+use device::Device;
 
 /// A word alone on its cache line (two lines, because of the adjacent-line prefetcher).
 #[repr(align(128))]
@@ -72,36 +71,6 @@ impl Drop for PingPong {
     }
 }
 
-/// A nop, ready to be dispatched again and again.
-struct Nop {
-    queue: Queue,
-    signal: Signal,
-    packet: KernelDispatch,
-    _executable: Executable,
-}
-
-impl Nop {
-    fn on_the_embedded_device() -> Result<Self, Box<dyn Error>> {
-        let runtime = Runtime::start(Api::embedded())?;
-        let agent = runtime.agents_of_kind(AgentKind::Gpu)?.into_iter().next().ok_or("the embedded runtime has no GPU")?;
-        let executable = Executable::load(&agent, kernels::select(agent.name())?.bytes)?;
-        let kernel = executable.kernel(Kernel::Nop.name())?;
-        let queue = Queue::create(&agent, 1024, QueueKind::Single)?;
-        let signal = Signal::create(&runtime, 1)?;
-        let header = Header::new(PacketType::KernelDispatch).fences(FenceScope::System);
-        let mut packet = KernelDispatch::new(header, Dimensions::One, [64, 1, 1], Kernel::Nop.workgroup(), kernel.object);
-        packet.completion_signal = signal.handle();
-        Ok(Self { queue, signal, packet, _executable: executable })
-    }
-
-    fn round_trip(&self) {
-        self.signal.store_relaxed(1);
-        self.queue.ring().submit(&self.packet).expect("one packet at a time fits a ring of 1024");
-        let outcome = self.signal.wait(Condition::Less(1), Deadline::after(PATIENCE), WaitMode::Active);
-        assert!(outcome.is_satisfied(), "the nop's signal did not fire: {outcome:?}");
-    }
-}
-
 /// Nanoseconds per iteration of every sample that criterion took.
 #[derive(Default)]
 struct Samples(RefCell<Vec<f64>>);
@@ -141,9 +110,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         });
     }
     {
-        let nop = Nop::on_the_embedded_device()?;
+        let device = Device::power_up()?;
+        let nop = device.packet(Kernel::Nop, u32::from(Kernel::Nop.workgroup()[0]), 0)?;
         group.bench_function("nop on the embedded device", |bencher| {
-            bencher.iter_custom(|iterations| ours.time(iterations, |_| nop.round_trip()));
+            bencher.iter_custom(|iterations| ours.time(iterations, |_| device.complete(&nop)));
         });
     }
     group.finish();
