@@ -58,7 +58,8 @@ impl Lab {
     /// The runtime has no memory for host and device to share.
     pub fn open(runtime: &Runtime, agent: &Agent) -> Result<Self, HsaError> {
         let code = select_code(agent).and_then(|code| {
-            Executable::load(agent, code.bytes).map_err(|error| format!("the kernels for {} cannot be loaded: {error}", code.target))
+            Executable::load(agent, code.bytes)
+                .map_err(|error| format!("the kernels for {} cannot be loaded: {error}", code.target))
         });
         Ok(Self {
             agent: agent.clone(),
@@ -162,9 +163,7 @@ impl Context<'_> {
     /// When every wait of this case ends.
     pub fn deadline(&self) -> Instant {
         // A timeout beyond what the clock can express is a day.
-        self.started
-            .checked_add(self.pace.timeout.duration())
-            .unwrap_or_else(|| self.started + Duration::from_secs(24 * 60 * 60))
+        self.started.checked_add(self.pace.timeout.duration()).unwrap_or_else(|| self.started + Duration::from_secs(24 * 60 * 60))
     }
 
     /// The smallest queue of at least `packets` packets that the agent allows.

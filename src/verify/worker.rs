@@ -109,7 +109,7 @@ fn run_cases(plan: &WorkerPlan, lab: &Lab, events: &mut Events) -> io::Result<()
         events.send(&WorkerEvent::CaseStarted { name: name.clone() })?;
         let Some(case) = catalogue::find(name) else { continue };
         let pace = adapted(plan.pace, losses);
-        let observation = lab.observe(case, pace, plan.fabric.as_deref());
+        let observation = Box::new(lab.observe(case, pace, plan.fabric.as_deref()));
         losses += usize::from(observation.outcome.is_hang());
         events.send(&WorkerEvent::CaseFinished { name: name.clone(), observation })?;
     }

@@ -85,14 +85,7 @@ pub fn cross_queue(context: &mut Context<'_>) -> Step<()> {
     context.keeps(HOLD, waits, "the dependent kernel ran before the one it depends on")?;
     let index = context.submit(&producer, &first)?;
     let middle_output = || compare_words(&middle, count, |_| START + 1);
-    context.complete(&Completion {
-        signal: &between,
-        before: 1,
-        expected: 0,
-        queue: &producer,
-        index,
-        output: &middle_output,
-    })?;
+    context.complete(&Completion { signal: &between, before: 1, expected: 0, queue: &producer, index, output: &middle_output })?;
     let output = || compare_words(&end, count, |_| START + 2);
     context.complete(&Completion { signal: &done, before: 1, expected: 0, queue: &consumer, index: last, output: &output })
 }

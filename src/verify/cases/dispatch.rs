@@ -82,7 +82,8 @@ fn fence(context: &mut Context<'_>, scope: FenceScope) -> Step<()> {
     context.complete(&Completion { signal: &signal, before: 2, expected: 1, queue: &queue, index, output: &lenient })?;
     let early = output();
     if !early.is_complete() {
-        context.note(format!("{} of {} elements were visible when the signal fired, with {scope} scope", early.right, early.elements));
+        context
+            .note(format!("{} of {} elements were visible when the signal fired, with {scope} scope", early.right, early.elements));
     }
     let header = system_header().barrier(crate::aql::BarrierBit::Set);
     let index = context.submit(&queue, &BarrierAnd::new(header, [0; BARRIER_DEPENDENCIES], signal.handle()))?;

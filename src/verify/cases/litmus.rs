@@ -76,8 +76,9 @@ pub fn publish_cpu_to_gpu(context: &mut Context<'_>) -> Step<()> {
             word.store(expected + item as u32, Ordering::Relaxed);
         }
         flag.u32s()[0].store(expected, Ordering::Release);
-        let answered = context
-            .reaches(|| saw.u32s().iter().take(count).all(|word| word.load(Ordering::Acquire) != 0) || queue.errors().first().is_some());
+        let answered = context.reaches(|| {
+            saw.u32s().iter().take(count).all(|word| word.load(Ordering::Acquire) != 0) || queue.errors().first().is_some()
+        });
         let gave_up = saw.u32s().iter().take(count).filter(|word| word.load(Ordering::Relaxed) == GAVE_UP).count();
         if gave_up > 0 {
             return Err(Stop::wrong(format!("round {round}: the running kernel never saw the host's flag in {MAX_POLLS} polls")));
@@ -88,7 +89,9 @@ pub fn publish_cpu_to_gpu(context: &mut Context<'_>) -> Step<()> {
         let seen = compare_words(&out, count, |item| expected + item as u32);
         if !seen.is_complete() {
             let missing = seen.elements - seen.right;
-            return Err(Stop::wrong(format!("round {round}: the kernel saw the flag before {missing} of {ITEMS} elements it covers")));
+            return Err(Stop::wrong(format!(
+                "round {round}: the kernel saw the flag before {missing} of {ITEMS} elements it covers"
+            )));
         }
     }
     let output = || compare_words(&out, count, |item| token(ROUNDS - 1) + item as u32);

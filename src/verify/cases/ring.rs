@@ -62,7 +62,9 @@ pub fn full_ring(context: &mut Context<'_>) -> Step<()> {
         match packets.get(published).map(|packet| queue.ring().submit(packet)) {
             Some(Ok(_)) => published += 1,
             Some(Err(error)) => break error,
-            None => return Err(Stop::wrong(format!("a ring of {capacity} packets took {} while its first one blocks", published + 1))),
+            None => {
+                return Err(Stop::wrong(format!("a ring of {capacity} packets took {} while its first one blocks", published + 1)));
+            }
         }
     };
     if !matches!(refused, ReserveError::Full { .. }) {
@@ -90,9 +92,9 @@ pub fn multi_producer(context: &mut Context<'_>) -> Step<()> {
     let published: Step<()> = thread::scope(|scope| {
         let publish = |share: &[KernelDispatch]| share.iter().try_for_each(|packet| submit(&queue, packet, deadline).map(drop));
         let producers: Vec<_> = packets.chunks(EACH).map(|share| scope.spawn(move || publish(share))).collect();
-        producers.into_iter().try_for_each(|producer| {
-            producer.join().unwrap_or_else(|_| Err(Stop::wrong("a producer thread panicked")))
-        })
+        producers
+            .into_iter()
+            .try_for_each(|producer| producer.join().unwrap_or_else(|_| Err(Stop::wrong("a producer thread panicked"))))
     });
     if published.is_err() {
         context.record_queue(&queue);

@@ -2,13 +2,12 @@
 
 mod bed;
 mod interrupt;
+mod kfd_answer;
 mod path;
 mod process;
 mod requester;
 mod session;
 
-use std::fs;
-use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::hsa::RuntimeChoice;
@@ -118,7 +117,9 @@ fn choose<'a>(wanted: DeviceSelector, agents: &'a [AgentSummary], bed: &BedRepor
     }
     let found = agents
         .iter()
-        .map(|agent| format!("{}: {} ({}) at {}", agent.index, agent.name, agent.gfx, agent.bdf.as_deref().unwrap_or("an unknown address")))
+        .map(|agent| {
+            format!("{}: {} ({}) at {}", agent.index, agent.name, agent.gfx, agent.bdf.as_deref().unwrap_or("an unknown address"))
+        })
         .collect::<Vec<_>>()
         .join(", ");
     let found = if found.is_empty() { "none".to_owned() } else { found };
@@ -156,7 +157,9 @@ impl Bench<'_> {
             Some(bdf) => path::read(&self.bed.sysfs, bdf),
             None => Err("the runtime does not say where the device is on the PCI bus".to_owned()),
         };
-        let prediction = path::prediction(&agent.gfx);
+        let node = bdf.as_ref().and_then(|bdf| kfd_answer::node(&self.bed.sysfs, bdf));
+        let prediction = kfd_answer::prediction(&agent.gfx, node.as_ref());
+        let kfd = kfd_answer::report(&agent.gfx, node.as_ref(), path.as_ref().ok());
         let mut requester = match modes {
             [AtomicsMode::AsFound] => None,
             _ => Some(Requester::open(&self.bed.sysfs, bdf, &agent.name)?),
@@ -181,7 +184,7 @@ impl Bench<'_> {
             name: agent.name.clone(),
             gfx: agent.gfx.clone(),
             path: path.ok(),
-            kfd: None,
+            kfd: Some(kfd),
             prediction,
             runs,
             diagnosis,
@@ -200,14 +203,13 @@ impl Bench<'_> {
         let facts = RunFacts { mode, requester: &requester, path, prediction };
         let quiet = (facts.expectation() == Expectation::LosesCompletions).then_some(Pace::QUIET);
         let fabric_file = bdf.map(|bdf| self.bed.sysfs.device_dir(&bdf).join(FABRIC_FILE)).filter(|file| file.exists());
-        let before = sample(fabric_file.as_ref());
         let mut plan = WorkerPlan {
             supervisor: std::process::id(),
             runtime: self.bed.runtime.clone(),
             agent: agent.index,
             cases: self.cases.iter().map(|case| case.name.to_owned()).collect(),
             pace: Pace { timeout: self.request.timeout.unwrap_or(Milliseconds::DEFAULT_TIMEOUT), quiet },
-            fabric: fabric_file.clone(),
+            fabric: fabric_file,
         };
         let place = agent.bdf.as_ref().map(|bdf| format!(" at {bdf}")).unwrap_or_default();
         self.observer.run_started(&format!("{} ({}){place}", agent.name, agent.gfx), mode);
@@ -219,7 +221,7 @@ impl Bench<'_> {
         let mut launch = |plan: &WorkerPlan| Ok(Box::new(launcher.launch(plan)?) as Box<dyn Worker>);
         session::run_cases(&plan, &mut launch, self.interrupts, &mut recorder)?;
         let cases = recorder.cases;
-        let fabric = sample(fabric_file.as_ref()).zip(before).map(|(after, before)| after.since(&before));
+        let fabric = total(&cases);
         Ok(RunReport { atomics: mode, requester, cases, fabric })
     }
 }
@@ -238,7 +240,10 @@ impl Recorder<'_, '_> {
         self.started(name);
         let note = "the worker died while it opened the runtime to list its GPUs; a second one got through".to_owned();
         let outcome = Outcome::WorkerCrashed { signal: reason.to_owned() };
-        self.finished(name, Observation { outcome, duration_ms: 0, evidence: Evidence { notes: vec![note], ..Evidence::default() } });
+        self.finished(
+            name,
+            Observation { outcome, duration_ms: 0, evidence: Evidence { notes: vec![note], ..Evidence::default() } },
+        );
     }
 }
 
@@ -265,8 +270,17 @@ impl session::Listener for Recorder<'_, '_> {
     }
 }
 
-fn sample(file: Option<&PathBuf>) -> Option<FabricCounters> {
-    FabricCounters::from_file_bytes(&fs::read(file?).ok()?)
+/// What the cases counted, together. The file itself does not tell: a bed may start to count anew with every worker.
+fn total(cases: &[CaseReport]) -> Option<FabricCounters> {
+    cases.iter().filter_map(|case| case.evidence.fabric).reduce(|sum, case| FabricCounters {
+        performed: sum.performed + case.performed,
+        requester_disabled: sum.requester_disabled + case.requester_disabled,
+        bus_master_disabled: sum.bus_master_disabled + case.bus_master_disabled,
+        unsupported_request: sum.unsupported_request + case.unsupported_request,
+        routing_unsupported: sum.routing_unsupported + case.routing_unsupported,
+        egress_blocked: sum.egress_blocked + case.egress_blocked,
+        not_a_pcie_operation: sum.not_a_pcie_operation + case.not_a_pcie_operation,
+    })
 }
 
 fn milliseconds(span: Duration) -> u64 {

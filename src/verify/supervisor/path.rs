@@ -1,11 +1,9 @@
 //! The PCIe path of a device in the report's words.
 
-use crate::kfd::{self, PredictedOutcome};
-use crate::pci::path::{EnableBit, PathCapability, PathVerdict};
+use crate::pci::path::{Delivery, EnableBit, PathCapability, PathVerdict};
 use crate::pci::sysfs::SysfsRoot;
 use crate::pci::{Bdf, Hierarchy, Hop, HopRole, PcieReading, PortType, path, registers};
-use crate::report::{self, Bit, HopReport, PathReport, Prediction, RequesterReadback};
-use crate::verify::diagnose::{COMPLETES, COMPLETION_LOST, UNKNOWN};
+use crate::report::{self, Bit, HopReport, PathReport, RequesterReadback};
 
 /// Reads and judges the path of the device at `bdf`.
 ///
@@ -25,13 +23,31 @@ fn describe(hierarchy: &Hierarchy, verdict: &PathVerdict) -> PathReport {
     let fixes =
         verdict.findings.iter().map(|finding| finding.fix.command.clone().unwrap_or_else(|| finding.fix.advice.clone())).collect();
     PathReport {
-        hops: hierarchy.hops.iter().enumerate().map(|(position, hop)| self::hop(hop, position + 1 == hierarchy.hops.len())).collect(),
+        hops: hierarchy
+            .hops
+            .iter()
+            .enumerate()
+            .map(|(position, hop)| self::hop(hop, position + 1 == hierarchy.hops.len()))
+            .collect(),
         capability,
         requester: bit(verdict.requester),
-        first_bad_hop: verdict.findings.first().map(|finding| finding.bdf.to_string()),
-        summary: verdict.to_string(),
+        first_bad_hop: verdict.first_bad_hop().map(|bdf| bdf.to_string()),
+        summary: summary(verdict),
         causes: verdict.findings.iter().map(|finding| finding.sentence.clone()).collect(),
         fixes,
+    }
+}
+
+/// The verdict alone: causes and fixes stand beside it.
+fn summary(verdict: &PathVerdict) -> String {
+    let device = verdict.endpoint.map_or_else(|| "the device".to_owned(), |bdf| bdf.to_string());
+    match (verdict.delivery, verdict.path) {
+        (Delivery::Delivered, _) => format!("AtomicOps of {device} reach host memory"),
+        (Delivery::Lost, PathCapability::Capable) => {
+            format!("AtomicOps of {device} do not leave it, though the path would carry them")
+        }
+        (Delivery::Lost, _) => format!("AtomicOps of {device} do not reach host memory"),
+        (Delivery::Unknown, _) => format!("whether AtomicOps of {device} reach host memory cannot be read here"),
     }
 }
 
@@ -93,16 +109,4 @@ pub fn as_found(path: Result<&PathReport, &str>) -> RequesterReadback {
         },
         Err(reason) => RequesterReadback::Unknown { reason: reason.to_owned() },
     }
-}
-
-/// What this target does without AtomicOps.
-#[must_use]
-pub fn prediction(gfx: &str) -> Prediction {
-    let predicted = kfd::predict_without_atomics(gfx);
-    let without_atomics = match predicted.outcome {
-        PredictedOutcome::CompletionLost => COMPLETION_LOST,
-        PredictedOutcome::Completes => COMPLETES,
-        PredictedOutcome::Unknown => UNKNOWN,
-    };
-    Prediction { without_atomics: without_atomics.to_owned(), reason: predicted.reason }
 }

@@ -64,7 +64,8 @@ impl Launcher {
     /// # Errors
     /// The process cannot be started.
     pub fn launch(&self, plan: &WorkerPlan) -> Result<WorkerProcess, VerifyError> {
-        let plan = serde_json::to_string(plan).map_err(|error| VerifyError::Worker(format!("its plan cannot be written: {error}")))?;
+        let plan =
+            serde_json::to_string(plan).map_err(|error| VerifyError::Worker(format!("its plan cannot be written: {error}")))?;
         // Not the path of the binary: that may have been replaced since this process started.
         let mut child = Command::new("/proc/self/exe")
             .arg0("aqlprobe")

@@ -84,7 +84,7 @@ pub fn run_cases(
     while let Some(next) = remaining.first() {
         let mut drive = Drive { plan, interrupts, listener, cases: remaining, finished: 0, running: None, opened: false };
         let mut worker = launch(&WorkerPlan { cases: remaining.to_vec(), ..plan.clone() })?;
-        let stop = drive.to_the_end(&mut *worker)?;
+        let stop = drive.follow(&mut *worker)?;
         let (finished, opened, running) = (drive.finished, drive.opened, drive.running.is_some());
         remaining = &remaining[finished..];
         if remaining.is_empty() {
@@ -147,7 +147,7 @@ struct Drive<'a> {
 }
 
 impl Drive<'_> {
-    fn to_the_end(&mut self, worker: &mut dyn Worker) -> Result<Stop, VerifyError> {
+    fn follow(&mut self, worker: &mut dyn Worker) -> Result<Stop, VerifyError> {
         let mut deadline = Instant::now() + OPENING;
         loop {
             if let Some(signal) = self.interrupts.pending() {
@@ -183,10 +183,13 @@ impl Drive<'_> {
             WorkerEvent::CaseFinished { name, observation } if self.running == Some(&name) => {
                 self.running = None;
                 self.finished += 1;
-                self.listener.finished(&name, observation);
+                self.listener.finished(&name, *observation);
             }
             // Out of turn: our own worker does not do that, and the watchdog ends one that does nothing else.
-            WorkerEvent::CaseStarted { .. } | WorkerEvent::CaseFinished { .. } | WorkerEvent::Refused { .. } | WorkerEvent::Done => {}
+            WorkerEvent::CaseStarted { .. }
+            | WorkerEvent::CaseFinished { .. }
+            | WorkerEvent::Refused { .. }
+            | WorkerEvent::Done => {}
         }
     }
 }
