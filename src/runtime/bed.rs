@@ -164,6 +164,42 @@ mod tests {
         assert_eq!(machine.identity, Identity { bdf: bed.endpoint, device_id: 0x7300 });
     }
 
+    /// The text that `lspci -xxx` prints for one function.
+    fn lspci(address: &str, description: &str, config: &[u8]) -> String {
+        let rows = config.chunks(16).enumerate().map(|(row, bytes)| {
+            let bytes: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("{row:x}0: {}\n", bytes.join(" "))
+        });
+        format!("{address} {description}\n{}\n", rows.collect::<String>())
+    }
+
+    #[test]
+    fn a_replayed_gpu_is_where_and_what_the_dump_says() {
+        let mut after_setpci = founding::FIJI_CONFIG;
+        after_setpci[0x80] = 0x40;
+        let mut audio = founding::FIJI_CONFIG;
+        audio[0x0a] = 0x03;
+        audio[0x0b] = 0x04;
+        let dump =
+            lspci("03:00.1", "Audio device: AMD", &audio) + &lspci("03:00.0", "VGA compatible controller: AMD", &after_setpci);
+        let directory = TempDir::new().unwrap();
+        let bed = prepare(directory.path(), Some(&dump)).unwrap();
+        assert_eq!(bed.endpoint.to_string(), "0000:03:00.0");
+        assert!(requester_enable(&bed.sysfs_root, &bed.endpoint));
+        let (_, config) = read_config(&SysfsRoot::new(&bed.sysfs_root), &bed.endpoint).unwrap();
+        assert_eq!(config.bytes()[..256], after_setpci);
+        assert_eq!(Machine::existing(bed.sysfs_root).unwrap().identity, Identity { bdf: bed.endpoint, device_id: 0x7300 });
+    }
+
+    #[test]
+    fn a_dump_without_a_gpu_names_what_it_has() {
+        let mut bridge = founding::FIJI_CONFIG;
+        bridge[0x0b] = 0x06;
+        let directory = TempDir::new().unwrap();
+        let error = prepare(directory.path(), Some(&lspci("03:00.0", "PCI bridge: AMD", &bridge))).unwrap_err();
+        assert!(error.to_string().contains("03:00.0"), "{error}");
+    }
+
     #[test]
     fn a_process_of_its_own_has_atomicops_enabled_and_leaves_nothing_behind() {
         let machine = Machine::private().unwrap();

@@ -5,15 +5,17 @@ use std::ptr;
 
 use aqlprobe::hsa::sys::*;
 use aqlprobe::runtime::abi::{
-    hsa_agent_get_info, hsa_agent_iterate_isas, hsa_amd_memory_pool_get_info, hsa_code_object_reader_destroy,
-    hsa_executable_destroy, hsa_isa_get_info_alt, hsa_iterate_agents, hsa_memory_copy, hsa_queue_add_write_index_relaxed,
-    hsa_queue_add_write_index_scacq_screl, hsa_queue_cas_write_index_relaxed, hsa_queue_cas_write_index_scacq_screl,
-    hsa_queue_create, hsa_queue_destroy, hsa_queue_load_read_index_relaxed, hsa_queue_load_write_index_relaxed,
-    hsa_queue_load_write_index_scacquire, hsa_queue_store_write_index_screlease, hsa_signal_add_scacq_screl,
-    hsa_signal_cas_scacq_screl, hsa_signal_create, hsa_signal_destroy, hsa_signal_exchange_scacq_screl, hsa_signal_load_relaxed,
-    hsa_signal_load_scacquire, hsa_signal_store_relaxed, hsa_signal_store_screlease, hsa_signal_subtract_scacq_screl,
-    hsa_signal_wait_relaxed, hsa_status_string, hsa_system_get_info,
+    hsa_agent_get_info, hsa_agent_iterate_isas, hsa_amd_memory_pool_free, hsa_amd_memory_pool_get_info,
+    hsa_code_object_reader_destroy, hsa_executable_destroy, hsa_executable_freeze, hsa_isa_get_info_alt, hsa_iterate_agents,
+    hsa_memory_copy, hsa_queue_add_write_index_relaxed, hsa_queue_add_write_index_scacq_screl, hsa_queue_cas_write_index_relaxed,
+    hsa_queue_cas_write_index_scacq_screl, hsa_queue_create, hsa_queue_destroy, hsa_queue_inactivate,
+    hsa_queue_load_read_index_relaxed, hsa_queue_load_write_index_relaxed, hsa_queue_load_write_index_scacquire,
+    hsa_queue_store_write_index_screlease, hsa_signal_add_scacq_screl, hsa_signal_cas_scacq_screl, hsa_signal_create,
+    hsa_signal_destroy, hsa_signal_exchange_scacq_screl, hsa_signal_load_relaxed, hsa_signal_load_scacquire,
+    hsa_signal_store_relaxed, hsa_signal_store_screlease, hsa_signal_subtract_scacq_screl, hsa_signal_wait_relaxed,
+    hsa_status_string, hsa_system_get_info,
 };
+use proptest::prelude::*;
 
 use super::support::*;
 
@@ -220,4 +222,70 @@ fn more_queues_than_the_agent_has_are_refused_and_come_back_when_destroyed() {
         assert_eq!(unsafe { hsa_queue_destroy(queue) }, HSA_STATUS_SUCCESS);
     }
     session.queue(64).destroy();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 64, ..ProptestConfig::default() })]
+
+    /// Handles are validated, never followed, whatever they hold.
+    #[test]
+    fn no_handle_is_ever_followed_unchecked(handle in prop_oneof![any::<u64>(), 0..0x2000_u64, Just(u64::MAX), Just(64)]) {
+        let session = Session::open();
+        let live = session.signal(5);
+        for handle in [handle, live.handle.wrapping_add(handle % 4096 + 1)] {
+            let signal = hsa_signal_t { handle };
+            let queue: *mut hsa_queue_t = ptr::without_provenance_mut(handle as usize);
+            // SAFETY: handles and queue pointers may hold anything; no other pointer is passed but null.
+            unsafe {
+                hsa_signal_store_screlease(signal, 1);
+                hsa_signal_add_scacq_screl(signal, 1);
+                hsa_signal_load_scacquire(signal);
+                hsa_signal_wait_relaxed(signal, HSA_SIGNAL_CONDITION_EQ, i64::MAX, 0, HSA_WAIT_STATE_BLOCKED);
+                prop_assert_ne!(hsa_signal_destroy(signal), HSA_STATUS_SUCCESS);
+                prop_assert_eq!(hsa_queue_load_write_index_relaxed(queue), 0);
+                prop_assert_eq!(hsa_queue_add_write_index_relaxed(queue, 1), 0);
+                prop_assert_ne!(hsa_queue_destroy(queue), HSA_STATUS_SUCCESS);
+                prop_assert_ne!(hsa_queue_inactivate(queue), HSA_STATUS_SUCCESS);
+                prop_assert_ne!(hsa_executable_freeze(hsa_executable_t { handle: handle | 1 << 40 }, ptr::null()), HSA_STATUS_SUCCESS);
+                if handle != 0 {
+                    prop_assert_ne!(hsa_amd_memory_pool_free(queue.cast()), HSA_STATUS_SUCCESS);
+                }
+            }
+        }
+        // SAFETY: no pointers.
+        unsafe {
+            prop_assert_eq!(hsa_signal_load_relaxed(live), 5);
+            prop_assert_eq!(hsa_signal_destroy(live), HSA_STATUS_SUCCESS);
+        }
+    }
+}
+
+#[test]
+fn threads_may_create_and_destroy_at_once() {
+    let session = Session::open();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for round in 0..50 {
+                    let (queue, done) = (session.queue(64), session.signal(1));
+                    queue.barrier(HSA_PACKET_TYPE_BARRIER_AND, &[], done);
+                    assert_eq!(wait_below(done, 1, DEADLINE_TICKS, HSA_WAIT_STATE_BLOCKED), 0, "round {round}");
+                    queue.destroy();
+                    // SAFETY: nobody else knows the signal.
+                    assert_eq!(unsafe { hsa_signal_destroy(done) }, HSA_STATUS_SUCCESS);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn an_inactivated_queue_processes_nothing_more_and_can_be_destroyed() {
+    let session = Session::open();
+    let (queue, done) = (session.queue(64), session.signal(1));
+    // SAFETY: the queue is alive.
+    assert_eq!(unsafe { hsa_queue_inactivate(queue.as_ptr()) }, HSA_STATUS_SUCCESS);
+    queue.barrier(HSA_PACKET_TYPE_BARRIER_AND, &[], done);
+    assert_eq!(wait_below(done, 1, 1_000_000, HSA_WAIT_STATE_BLOCKED), 1);
+    queue.destroy();
 }

@@ -239,8 +239,8 @@ impl Queue {
         unsafe {
             let index = hsa_queue_add_write_index_scacq_screl(self.0.as_ptr(), 1);
             let slot = queue.base_address.cast::<u32>().add((index % u64::from(queue.size)) as usize * 16);
-            for word in 1..16 {
-                AtomicU32::from_ptr(slot.add(word)).store(packet[word], Ordering::Relaxed);
+            for (word, value) in packet.into_iter().enumerate().skip(1) {
+                AtomicU32::from_ptr(slot.add(word)).store(value, Ordering::Relaxed);
             }
             AtomicU32::from_ptr(slot).store(packet[0], Ordering::Release);
             hsa_signal_store_screlease(queue.doorbell_signal, index as i64);
