@@ -170,6 +170,7 @@ mod tests {
     use super::*;
     use crate::model::bus::{Admission, Fabric, OperandWidth, RmwOp};
     use crate::model::fabric::PciPath;
+    use crate::pci::dump;
     use crate::pci::sysfs::SysfsRoot;
 
     fn fiji() -> ConfigSpace {
@@ -244,5 +245,31 @@ mod tests {
         assert_eq!(hops, ["0002:00:03.0", "0002:43:00.0"]);
         let path = PciPath::open(&root, &endpoint).unwrap();
         assert_eq!(path.admit(RmwOp::Swap, OperandWidth::Bits32), Admission::Performed);
+    }
+
+    #[test]
+    fn dumps_of_real_gpus_replay_with_the_requester_enable_they_were_taken_with() {
+        for (text, address, admission) in [
+            (include_str!("../../tests/data/lspci/01-fiji-before.txt"), "0000:0b:00.0", Admission::Dropped),
+            (include_str!("../../tests/data/lspci/02-fiji-after.txt"), "0000:0b:00.0", Admission::Performed),
+            (include_str!("../../tests/data/lspci/03-fiji-xxxx.txt"), "0000:09:00.0", Admission::Performed),
+            (include_str!("../../tests/data/lspci/08-navi10-xxxx.txt"), "0000:28:00.0", Admission::Performed),
+        ] {
+            let [function] = dump::read(text).unwrap().try_into().unwrap();
+            let image = GpuImage::Replay(function);
+            let endpoint = image.endpoint();
+            assert_eq!(endpoint.to_string(), address);
+            let folder = tempfile::tempdir().unwrap();
+            write_tree(folder.path(), image).unwrap();
+            let path = PciPath::open(&SysfsRoot::new(folder.path()), &endpoint).unwrap();
+            assert!(path.bus_master(), "{address}");
+            assert_eq!(path.admit(RmwOp::Add, OperandWidth::Bits64), admission, "{address}");
+        }
+    }
+
+    #[test]
+    fn the_founding_bytes_are_those_of_the_published_dump() {
+        let [published] = dump::read(include_str!("../../tests/data/lspci/01-fiji-before.txt")).unwrap().try_into().unwrap();
+        assert_eq!((published.bdf, published.config.bytes()), (ENDPOINT, FIJI_CONFIG.as_slice()));
     }
 }
