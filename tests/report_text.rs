@@ -140,6 +140,18 @@ fn cases_that_failed_alike_share_one_paragraph() {
 }
 
 #[test]
+fn notes_of_cases_that_did_not_fail_are_told_once_per_note() {
+    let mut report = samples::embedded_both();
+    for case in &mut report.devices[0].runs[1].cases[..2] {
+        case.evidence.notes = vec!["0 updates lost".to_owned()];
+    }
+    let text = plain(&report);
+    let told: Vec<&str> = text.lines().skip_while(|line| !line.starts_with("Observed, ")).take(2).collect();
+    assert_eq!(told, ["Observed, AtomicOps on:", "  nop, vector-copy: 0 updates lost"]);
+    assert_eq!(lines_with(&text, "Observed, AtomicOps off").len(), 0, "a run without notes has no heading");
+}
+
+#[test]
 fn counts_keep_skips_and_predicted_failures_apart_from_passes() {
     let text = plain(&samples::hardware_with_every_outcome());
     assert_eq!(

@@ -116,18 +116,32 @@ impl FabricCounters {
             + self.not_a_pcie_operation
     }
 
-    /// What was counted since `before`; the counters only grow.
+    /// What was counted since `before`. Counters only grow, except that a device which is opened anew counts from zero again: one
+    /// that went back tells so, and then everything in `self` is new.
     #[must_use]
     pub const fn since(&self, before: &Self) -> Self {
-        Self {
-            performed: self.performed.wrapping_sub(before.performed),
-            requester_disabled: self.requester_disabled.wrapping_sub(before.requester_disabled),
-            bus_master_disabled: self.bus_master_disabled.wrapping_sub(before.bus_master_disabled),
-            unsupported_request: self.unsupported_request.wrapping_sub(before.unsupported_request),
-            routing_unsupported: self.routing_unsupported.wrapping_sub(before.routing_unsupported),
-            egress_blocked: self.egress_blocked.wrapping_sub(before.egress_blocked),
-            not_a_pcie_operation: self.not_a_pcie_operation.wrapping_sub(before.not_a_pcie_operation),
+        if self.is_behind(before) {
+            return *self;
         }
+        Self {
+            performed: self.performed - before.performed,
+            requester_disabled: self.requester_disabled - before.requester_disabled,
+            bus_master_disabled: self.bus_master_disabled - before.bus_master_disabled,
+            unsupported_request: self.unsupported_request - before.unsupported_request,
+            routing_unsupported: self.routing_unsupported - before.routing_unsupported,
+            egress_blocked: self.egress_blocked - before.egress_blocked,
+            not_a_pcie_operation: self.not_a_pcie_operation - before.not_a_pcie_operation,
+        }
+    }
+
+    const fn is_behind(&self, before: &Self) -> bool {
+        self.performed < before.performed
+            || self.requester_disabled < before.requester_disabled
+            || self.bus_master_disabled < before.bus_master_disabled
+            || self.unsupported_request < before.unsupported_request
+            || self.routing_unsupported < before.routing_unsupported
+            || self.egress_blocked < before.egress_blocked
+            || self.not_a_pcie_operation < before.not_a_pcie_operation
     }
 
     /// The counters of the file `aqlprobe_fabric`, which a bed that counts AtomicOps keeps in the endpoint's sysfs directory:
@@ -144,5 +158,41 @@ impl FabricCounters {
             egress_blocked: word(5)?,
             not_a_pcie_operation: word(6)?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AFTER_ANOTHER_RUN: FabricCounters = FabricCounters {
+        performed: 5,
+        requester_disabled: 100,
+        bus_master_disabled: 0,
+        unsupported_request: 0,
+        routing_unsupported: 0,
+        egress_blocked: 0,
+        not_a_pcie_operation: 7,
+    };
+
+    #[test]
+    fn counts_are_taken_since_the_sample_before() {
+        let now = FabricCounters { performed: 9, not_a_pcie_operation: 8, ..AFTER_ANOTHER_RUN };
+        let wanted = FabricCounters { performed: 4, not_a_pcie_operation: 1, ..FabricCounters::default() };
+        assert_eq!(now.since(&AFTER_ANOTHER_RUN), wanted);
+    }
+
+    #[test]
+    fn a_device_that_counts_from_zero_again_never_counts_below_zero() {
+        let now = FabricCounters { performed: 27_206, ..FabricCounters::default() };
+        assert_eq!(now.since(&AFTER_ANOTHER_RUN), now);
+    }
+
+    #[test]
+    fn the_counters_file_is_seven_little_endian_words_in_the_order_of_the_fields() {
+        let bytes: Vec<u8> = [5_u64, 100, 0, 0, 0, 0, 7].iter().flat_map(|word| word.to_le_bytes()).collect();
+        assert_eq!(FabricCounters::from_file_bytes(&bytes), Some(AFTER_ANOTHER_RUN));
+        assert_eq!(FabricCounters::from_file_bytes(&bytes[..55]), None);
+        assert_eq!(AFTER_ANOTHER_RUN.dropped(), 107);
     }
 }

@@ -92,7 +92,7 @@ fn write_device(device: &DeviceReport, style: TextStyle, out: &mut impl io::Writ
     }
     writeln!(
         out,
-        "Prediction without AtomicOps: {} ({})",
+        "Prediction without AtomicOps: {}: {}",
         tame(&device.prediction.without_atomics),
         tame(&device.prediction.reason)
     )?;
@@ -103,18 +103,15 @@ fn write_device(device: &DeviceReport, style: TextStyle, out: &mut impl io::Writ
         write_run_summary(run, style, out)?;
     }
     write_founding_evidence(&device.runs, out)?;
-    for run in &device.runs {
-        write_failures(run, style, out)?;
-        write_observations(run, out)?;
-    }
-    Ok(())
+    device.runs.iter().try_for_each(|run| write_observations(run, out))?;
+    device.runs.iter().try_for_each(|run| write_failures(run, style, out))
 }
 
 fn write_path(path: &PathReport, style: TextStyle, out: &mut impl io::Write) -> io::Result<()> {
-    writeln!(out, "Path of its AtomicOps, host end first:")?;
+    writeln!(out, "Path of its AtomicOps as found, host end first:")?;
     write_hops(&path.hops, style, out)?;
     writeln!(out, "  {}", tame(&path.summary))?;
-    for cause in &path.causes {
+    for cause in path.causes.iter().filter(|cause| !path.summary.contains(cause.as_str())) {
         writeln!(out, "  {}", tame(cause))?;
     }
     Ok(())
@@ -142,6 +139,7 @@ fn write_run_summary(run: &RunReport, style: TextStyle, out: &mut impl io::Write
     };
     let counts = match run.cases.len() {
         0 => "no case ran".to_owned(),
+        1 => format!("{} of 1 case", parts.join(", ")),
         cases => format!("{} of {cases} cases", parts.join(", ")),
     };
     writeln!(out, "{}: {counts}; {requester}", mode_heading(run.atomics))?;
@@ -217,15 +215,22 @@ fn outcome_words(case: &CaseReport, style: TextStyle) -> String {
     style.dress(tone(case.standing), tame(&case.outcome.to_string())).to_string()
 }
 
-/// Notes of cases that passed although something about them is worth knowing: `expected` says that more than completion counts.
+/// What was noted in the other cases: counts of lost updates, operations without effect. Cases with the same note together.
 fn write_observations(run: &RunReport, out: &mut impl io::Write) -> io::Result<()> {
-    let worth = |case: &&CaseReport| case.standing == Standing::Passed && case.expected.is_some();
-    for case in run.cases.iter().filter(worth) {
+    let mut noted: Vec<(&str, Vec<&str>)> = Vec::new();
+    let others = |case: &&CaseReport| matches!(case.standing, Standing::Passed | Standing::AsPredicted);
+    for case in run.cases.iter().filter(others) {
         for note in &case.evidence.notes {
-            writeln!(out, "{}, {}: {}", tame(&case.name), mode_heading(run.atomics), tame(note))?;
+            match noted.iter_mut().find(|(known, _)| known == note) {
+                Some((_, names)) => names.push(&case.name),
+                None => noted.push((note, vec![&case.name])),
+            }
         }
     }
-    Ok(())
+    if !noted.is_empty() {
+        writeln!(out, "Observed, {}:", mode_heading(run.atomics))?;
+    }
+    noted.iter().try_for_each(|(note, names)| writeln!(out, "  {}: {}", tame(&names.join(", ")), tame(note)))
 }
 
 /// The summary is left out where the verdict repeats it, as it does for a single device.

@@ -37,9 +37,11 @@ pub fn diagnose(device: &DeviceFacts<'_>, runs: &[RunReport]) -> Diagnosis {
     if let Some(failed) = deciding.cases.iter().find(|case| case.standing == Standing::Failed && !case.outcome.is_hang()) {
         return failure(device, deciding, failed);
     }
-    let hung = |case: &&CaseReport| case.outcome.is_hang() && matches!(case.standing, Standing::Failed | Standing::AsPredicted);
-    if let Some(case) = deciding.cases.iter().find(hung) {
-        return hang(device, deciding, case);
+    // A hang that nothing predicted says more than one that was.
+    for standing in [Standing::Failed, Standing::AsPredicted] {
+        if let Some(case) = deciding.cases.iter().find(|case| case.outcome.is_hang() && case.standing == standing) {
+            return hang(device, deciding, case);
+        }
     }
     if let Some(off) = off.filter(|_| on.is_some()) {
         return both(deciding, off);
@@ -314,6 +316,14 @@ mod tests {
             diagnose(&FIJI, &[run(AtomicsMode::AsFound, holds(true), vec![passes("nop"), passes("fence-none"), untestable("x")])]);
         assert_eq!(diagnosis.exit_code, ExitCode::Pass);
         assert_eq!(diagnosis.summary, "2 cases complete (1 untestable) with AtomicOps enabled");
+    }
+
+    #[test]
+    fn a_hang_that_was_not_predicted_is_named_before_those_that_were() {
+        let cases = vec![loses("nop", Standing::AsPredicted), case("barrier-or", Outcome::RuntimeWedged, Standing::Failed)];
+        let diagnosis = diagnose(&FIJI, &[run(AtomicsMode::Off, holds(false), cases)]);
+        assert_eq!(diagnosis.exit_code, ExitCode::Hang);
+        assert!(diagnosis.summary.contains("first barrier-or"), "{}", diagnosis.summary);
     }
 
     #[test]

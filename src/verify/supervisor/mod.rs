@@ -98,7 +98,7 @@ fn enumerate(bed: &ReadyBed, interrupts: &Interrupts) -> Result<(Vec<AgentSummar
     let mut launch = |plan: &WorkerPlan| Ok(Box::new(bed.launcher.launch(plan)?) as Box<dyn Worker>);
     match session::enumerate(&plan, &mut launch, interrupts) {
         Ok(agents) => Ok((agents, None)),
-        Err(VerifyError::Worker(reason)) => Ok((session::enumerate(&plan, &mut launch, interrupts)?, Some(reason))),
+        Err(VerifyError::WorkerDied { signal, .. }) => Ok((session::enumerate(&plan, &mut launch, interrupts)?, Some(signal))),
         Err(error) => Err(error),
     }
 }
@@ -214,8 +214,8 @@ impl Bench<'_> {
         let place = agent.bdf.as_ref().map(|bdf| format!(" at {bdf}")).unwrap_or_default();
         self.observer.run_started(&format!("{} ({}){place}", agent.name, agent.gfx), mode);
         let mut recorder = Recorder { facts, observer: self.observer, cases: Vec::new() };
-        if let (Some(reason), false) = (self.opening_crash.take(), plan.cases.is_empty()) {
-            recorder.opening_crash(&plan.cases.remove(0), &reason);
+        if let (Some(signal), false) = (self.opening_crash.take(), plan.cases.is_empty()) {
+            recorder.opening_crash(&plan.cases.remove(0), &signal);
         }
         let launcher = &self.bed.launcher;
         let mut launch = |plan: &WorkerPlan| Ok(Box::new(launcher.launch(plan)?) as Box<dyn Worker>);
@@ -235,11 +235,11 @@ struct Recorder<'a, 'b> {
 
 impl Recorder<'_, '_> {
     /// The runtime died when it was first opened: that belongs to the first case, which needs it opened.
-    fn opening_crash(&mut self, name: &str, reason: &str) {
+    fn opening_crash(&mut self, name: &str, signal: &str) {
         use session::Listener;
         self.started(name);
         let note = "the worker died while it opened the runtime to list its GPUs; a second one got through".to_owned();
-        let outcome = Outcome::WorkerCrashed { signal: reason.to_owned() };
+        let outcome = Outcome::WorkerCrashed { signal: signal.to_owned() };
         self.finished(
             name,
             Observation { outcome, duration_ms: 0, evidence: Evidence { notes: vec![note], ..Evidence::default() } },
