@@ -28,6 +28,8 @@ const DOZE: Duration = Duration::from_millis(250);
 const SHORT_ROUND: Duration = Duration::from_micros(3);
 /// A kernel that has run this long without any packet completing lets other threads of the machine go first.
 const LONG_RUN: Duration = Duration::from_millis(100);
+/// Distance between looks at whether the thread is still there while waiting for it.
+const LIVENESS: Duration = Duration::from_millis(100);
 /// The longest wait for a quantum to end.
 const DETACH_LIMIT: Duration = Duration::from_secs(10);
 
@@ -156,8 +158,12 @@ impl Device {
     pub(super) fn detach(&self, queue: QueueId) {
         let (done, detached) = sync_channel(1);
         self.shared.command(Command::Detach { queue, done });
-        if detached.recv_timeout(DETACH_LIMIT).is_ok() {
-            lock(&self.queue_ids).remove(&queue.0);
+        let started = Instant::now();
+        while started.elapsed() < DETACH_LIMIT && self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            if detached.recv_timeout(LIVENESS).is_ok() {
+                lock(&self.queue_ids).remove(&queue.0);
+                return;
+            }
         }
     }
 

@@ -159,8 +159,8 @@ impl Gpu {
 
     /// Stops a queue; returns when no wave of it runs and its memory is no longer touched.
     ///
-    /// It waits for the quantum that runs, some tens of microseconds, and never longer than ten seconds, as when the device's
-    /// thread is dead. A queue that is not there is no error.
+    /// It waits for the turns that run, about a millisecond for a queue full of kernels, and never longer than ten seconds; not at
+    /// all when the device's thread has died. A queue that is not there is no error.
     pub fn destroy_queue(&self, queue: QueueId) {
         self.device.detach(queue);
     }
@@ -181,5 +181,41 @@ impl Gpu {
     #[must_use]
     pub fn timestamp(&self) -> u64 {
         device::device_clock()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::founding::{self, GpuImage};
+
+    struct Nobody;
+
+    impl InterruptSink for Nobody {
+        fn raise(&self, _event_id: u32) {}
+    }
+
+    fn start(tree: &std::path::Path, endpoint: &str) -> Result<Gpu, GpuError> {
+        Gpu::start(&GpuConfig { sysfs_root: tree.to_owned(), endpoint: endpoint.to_owned() }, Arc::new(Nobody))
+    }
+
+    #[test]
+    fn the_device_starts_on_its_tree_and_nowhere_else() {
+        let tree = tempfile::tempdir().unwrap();
+        assert!(matches!(start(tree.path(), "0b:00.0"), Err(GpuError::Path(_))));
+        founding::write_tree(tree.path(), GpuImage::Founding).unwrap();
+        assert!(matches!(start(tree.path(), "eleven"), Err(GpuError::Endpoint(_))));
+        assert!(matches!(start(tree.path(), "0c:00.0"), Err(GpuError::Path(_))));
+        let gpu = start(tree.path(), "0000:0b:00.0").unwrap();
+        assert_eq!(gpu.fabric_counters(), FabricCounters::default());
+    }
+
+    #[test]
+    fn the_device_clock_never_goes_back() {
+        let tree = tempfile::tempdir().unwrap();
+        founding::write_tree(tree.path(), GpuImage::Founding).unwrap();
+        let gpu = start(tree.path(), "0b:00.0").unwrap();
+        let readings: Vec<u64> = (0..1000).map(|_| gpu.timestamp()).collect();
+        assert!(readings.is_sorted());
     }
 }

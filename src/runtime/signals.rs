@@ -23,7 +23,7 @@ pub const MAX_WAIT: Duration = Duration::from_secs(60);
 /// Polls of an active wait between two looks at the clock.
 const POLLS_PER_CLOCK_READ: u32 = 64;
 /// Active waits longer than this let other threads run between polls.
-const COURTEOUS_AFTER: Duration = Duration::from_micros(200);
+const COURTEOUS_AFTER: Duration = Duration::from_micros(20);
 
 const KIND: usize = offset_of!(sys::amd_signal_s, kind);
 const VALUE: usize = offset_of!(sys::amd_signal_s, __bindgen_anon_1);
