@@ -25,6 +25,8 @@ pub fn main(plan: &str) -> u8 {
             return BAD_PLAN;
         }
     };
+    // A name for `ps`; a worker without one works as well.
+    let _ = rustix::thread::set_name(c"aqlprobe-worker");
     // The request can only fail for a signal that does not exist. The parent may have died before it was made.
     let _ = set_parent_process_death_signal(Some(ProcessSignal::KILL));
     if getppid().is_none_or(|parent| parent.as_raw_nonzero().get().unsigned_abs() != plan.supervisor) {

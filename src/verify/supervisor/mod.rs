@@ -288,6 +288,33 @@ fn milliseconds(span: Duration) -> u64 {
 }
 
 #[cfg(test)]
+pub mod fixtures {
+    //! The founding machine's PCI tree, on disk.
+    #![allow(missing_docs, clippy::unwrap_used, reason = "tests only")]
+
+    use crate::pci::sysfs::SysfsRoot;
+    use crate::pci::tree::{BridgeImage, BusNumbers, Completers, TreeBuilder};
+    use crate::pci::{Bdf, dump};
+
+    pub const FIJI: Bdf = Bdf { domain: 0, bus: 0x0b, device: 0, function: 0 };
+    const ROOT_PORT: Bdf = Bdf { domain: 0, bus: 0, device: 3, function: 0 };
+
+    /// The published Fiji, whose requester enable is clear, behind a root port with these completers.
+    pub fn founding_tree(completers: Completers) -> (tempfile::TempDir, SysfsRoot) {
+        let directory = tempfile::tempdir().unwrap();
+        let fiji = dump::read(include_str!("../../../tests/data/lspci/01-fiji-before.txt")).unwrap().remove(0);
+        let buses = BusNumbers { primary: 0, secondary: 0x0b, subordinate: 0x0b };
+        TreeBuilder::new(directory.path())
+            .root_port(ROOT_PORT, BridgeImage::root_port(buses).completers(completers).build())
+            .endpoint(FIJI, fiji.config)
+            .write()
+            .unwrap();
+        let root = SysfsRoot::new(directory.path());
+        (directory, root)
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
