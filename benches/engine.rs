@@ -157,6 +157,7 @@ fn wave_instructions(criterion: &mut Criterion) {
 
     let mut code = code_object(&[0xbf81_0000]);
     let memory = MemoryMap::new();
+    let mut engine = Engine::new();
     map(&memory, DESCRIPTOR, &mut code, Protection::ReadExecute);
     criterion.bench_function("empty_dispatch", |bencher| {
         let mut launch = launch(1);

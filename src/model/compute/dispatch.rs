@@ -30,7 +30,7 @@ impl Workshop {
 
 /// Keeps registers and decoded code between dispatches.
 ///
-/// A device thread owns one, launches through it and gives finished dispatches back with [`Engine::recycle`].
+/// It serves one [`MemoryMap`](crate::model::memory::MemoryMap): decoded code is known by that map's generation. A device thread owns one, launches through it and gives finished dispatches back with [`Engine::recycle`].
 #[derive(Debug, Default)]
 pub struct Engine {
     idle: Vec<Workshop>,

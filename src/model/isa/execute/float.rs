@@ -14,6 +14,7 @@ impl FloatModifiers {
     }
 
     #[inline(always)]
+    #[allow(clippy::manual_clamp, reason = "`clamp` would keep NaN")]
     fn output(self, value: f32) -> u32 {
         let scaled = match self.output_scale {
             1 => value * 2.0,

@@ -83,7 +83,7 @@ pub(super) fn binary(wave: &mut Wave, op: VectorBinary, destination: VectorRegis
         Op::MultiplyLow => lanes!(|a, b| a.wrapping_mul(b)),
         Op::MultiplyHighUnsigned => lanes!(|a, b| ((u64::from(a) * u64::from(b)) >> 32) as u32),
         Op::MultiplyHighSigned => {
-            lanes!(|a, b| ((i64::from(a.cast_signed()) * i64::from(b.cast_signed())) >> 32) as u32)
+            lanes!(|a, b| ((i64::from(a.cast_signed()) * i64::from(b.cast_signed())) >> 32) as u32);
         }
         Op::CountOnesAdd => lanes!(|a, b| a.count_ones().wrapping_add(b)),
         Op::BitFieldMask => lanes!(|a, b| ((1_u32 << (a & 31)) - 1) << (b & 31)),
@@ -118,13 +118,13 @@ pub(super) fn ternary(wave: &mut Wave, op: VectorTernary, destination: VectorReg
         Op::MaxSigned => lanes!(|a, b, c| a.cast_signed().max(b.cast_signed()).max(c.cast_signed()).cast_unsigned()),
         Op::MaxUnsigned => lanes!(|a, b, c| a.max(b).max(c)),
         Op::MedianSigned => {
-            lanes!(|a, b, c| median(a.cast_signed(), b.cast_signed(), c.cast_signed()).cast_unsigned())
+            lanes!(|a, b, c| median(a.cast_signed(), b.cast_signed(), c.cast_signed()).cast_unsigned());
         }
         Op::MedianUnsigned => lanes!(|a, b, c| median(a, b, c)),
         Op::SumAbsoluteDifference => lanes!(|a, b, c| a.abs_diff(b).wrapping_add(c)),
         // The sum of products wraps at 16 bits whatever the sign.
         Op::MultiplyAddUnsigned16 | Op::MultiplyAddSigned16 => {
-            lanes!(|a, b, c| u32::from((a as u16).wrapping_mul(b as u16).wrapping_add(c as u16)))
+            lanes!(|a, b, c| u32::from((a as u16).wrapping_mul(b as u16).wrapping_add(c as u16)));
         }
         Op::Permute => lanes!(|a, b, c| permute(u64::from(a) << 32 | u64::from(b), c)),
     }

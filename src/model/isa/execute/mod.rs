@@ -1,4 +1,5 @@
 //! Execution of decoded instructions.
+#![allow(clippy::needless_range_loop, reason = "a lane indexes several rows at once")]
 
 mod clock;
 mod flat;

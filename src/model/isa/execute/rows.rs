@@ -10,7 +10,7 @@ use crate::model::isa::wave::{Row, Wave};
 pub(super) type Values = [u32; LANES];
 
 /// A source of values: a row, or one value for all lanes. Telling them apart before the loop saves filling a row.
-trait Lanes {
+trait Lanes: Copy {
     fn lane(&self, lane: usize) -> u32;
 }
 

@@ -9,6 +9,7 @@ use crate::model::isa::wave::Wave;
 use crate::model::memory::Access;
 
 /// A result and whether it sets SCC when it is not zero.
+#[derive(Clone, Copy)]
 enum Outcome {
     Word(u32),
     WordWithScc(u32),
@@ -199,7 +200,7 @@ const fn extract_signed(value: i64, offset: u32, width: u32) -> i64 {
 }
 
 #[inline(always)]
-pub(super) fn related<T: Ord>(relation: Relation, a: T, b: T) -> bool {
+pub(super) fn related<T: Ord + Copy>(relation: Relation, a: T, b: T) -> bool {
     match relation {
         Relation::Never => false,
         Relation::Less => a < b,

@@ -183,7 +183,13 @@ macro_rules! for_each_relation {
 }
 
 #[inline(always)]
-fn compare_words<T: Ord>(wave: &Wave, relation: Relation, a: VectorSource, b: VectorSource, view: impl Fn(u32) -> T) -> Values {
+fn compare_words<T: Ord + Copy>(
+    wave: &Wave,
+    relation: Relation,
+    a: VectorSource,
+    b: VectorSource,
+    view: impl Fn(u32) -> T,
+) -> Values {
     macro_rules! lanes {
         ($relation:expr) => {
             combine(wave, a, b, |a, b| u32::from(related($relation, view(a), view(b))))
@@ -193,7 +199,13 @@ fn compare_words<T: Ord>(wave: &Wave, relation: Relation, a: VectorSource, b: Ve
 }
 
 #[inline(always)]
-fn compare_wide<T: Ord>(wave: &Wave, relation: Relation, a: VectorSource, b: VectorSource, view: impl Fn(u64) -> T) -> Values {
+fn compare_wide<T: Ord + Copy>(
+    wave: &Wave,
+    relation: Relation,
+    a: VectorSource,
+    b: VectorSource,
+    view: impl Fn(u64) -> T,
+) -> Values {
     let ((a_low, a_high), (b_low, b_high)) = (read_wide(wave, a), read_wide(wave, b));
     macro_rules! lanes {
         ($relation:expr) => {{
