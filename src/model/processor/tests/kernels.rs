@@ -30,17 +30,26 @@ const SPIN_ON_FLAG: [u32; 9] = [
     S_ENDPGM,
 ];
 
-/// Stores the kernel object that its dispatch packet names to where its argument points.
-const STORE_OWN_KERNEL_OBJECT: [u32; 12] = [
-    0xc006_0100, // s_load_dwordx2 s[4:5], s[0:1], 0x20
-    0x0000_0020,
-    0xc006_0081, // s_load_dwordx2 s[2:3], s[2:3], 0x0
+/// Waits until the word that its argument points to is no longer zero, and then stores the kernel object that its dispatch packet
+/// names into the word behind it.
+const STORE_OWN_KERNEL_OBJECT: [u32; 20] = [
+    0xc006_0101, // s_load_dwordx2 s[4:5], s[2:3], 0x0
     0x0000_0000,
     S_WAITCNT_LGKM,
-    0x7e00_0202, // v_mov_b32 v0, s2
-    0x7e02_0203, // v_mov_b32 v1, s3
-    0x7e04_0204, // v_mov_b32 v2, s4
-    0x7e06_0205, // v_mov_b32 v3, s5
+    0xc003_0182, // s_load_dword s6, s[4:5], 0x0 glc
+    0x0000_0000,
+    S_WAITCNT_LGKM,
+    0xbf06_8006, // s_cmp_eq_u32 s6, 0
+    0xbf85_fffb, // s_cbranch_scc1 to the load of s6
+    0xc006_0200, // s_load_dwordx2 s[8:9], s[0:1], 0x20
+    0x0000_0020,
+    0x8004_8804, // s_add_u32 s4, s4, 8
+    0x8205_8005, // s_addc_u32 s5, s5, 0
+    S_WAITCNT_LGKM,
+    0x7e00_0204, // v_mov_b32 v0, s4
+    0x7e02_0205, // v_mov_b32 v1, s5
+    0x7e04_0208, // v_mov_b32 v2, s8
+    0x7e06_0209, // v_mov_b32 v3, s9
     0xdc74_0000, // flat_store_dwordx2 v[0:1], v[2:3]
     0x0000_0200,
     S_ENDPGM,
@@ -65,9 +74,9 @@ impl Rig {
         self.kernel(2, KERNARG_POINTER, &SPIN_ON_FLAG)
     }
 
-    /// A word, and a kernel argument segment that points to it.
+    /// Two words, and a kernel argument segment that points to the first.
     fn word_and_kernarg(&self) -> (GpuVa, GpuVa) {
-        let (word, kernarg) = (self.arena.take(8), self.arena.take(8));
+        let (word, kernarg) = (self.arena.take(16), self.arena.take(8));
         self.word(kernarg).store(word.0, Ordering::Release);
         (word, kernarg)
     }
@@ -85,23 +94,27 @@ fn a_kernel_dispatch_completes_its_signal() {
 fn a_kernel_reads_its_dispatch_packet_although_the_slot_has_been_reused() {
     let rig = Rig::new();
     let (queue, done, other) = (rig.queue(1), rig.signal(1), rig.signal(1));
-    let (word, kernarg) = rig.word_and_kernarg();
+    let (flag, kernarg) = rig.word_and_kernarg();
     let kernel = rig.kernel(4, DISPATCH_POINTER | KERNARG_POINTER, &STORE_OWN_KERNEL_OBJECT);
     rig.submit(&queue, dispatch(0, kernel, kernarg, done));
     rig.submit(&queue, barrier(BARRIER_AND, &[], other));
+    rig.wait_for(other, 0);
+    assert_eq!(rig.value(done), 1);
+    rig.word(flag).store(1, Ordering::Release);
     rig.wait_for(done, 0);
-    assert_eq!(rig.word(word).load(Ordering::Acquire), kernel.0);
+    assert_eq!(rig.word(flag + 8).load(Ordering::Acquire), kernel.0);
 }
 
 #[test]
 fn without_atomic_ops_a_kernel_writes_its_output_and_its_completion_is_lost() {
     let rig = Rig::without_atomic_ops();
     let (queue, done) = (rig.queue(16), rig.signal(1));
-    let (word, kernarg) = rig.word_and_kernarg();
+    let (flag, kernarg) = rig.word_and_kernarg();
+    rig.word(flag).store(1, Ordering::Release);
     let kernel = rig.kernel(4, DISPATCH_POINTER | KERNARG_POINTER, &STORE_OWN_KERNEL_OBJECT);
     rig.submit(&queue, dispatch(BARRIER_BIT, kernel, kernarg, done));
     rig.eventually("the drop", || rig.gpu.fabric_counters().requester_disabled == 1);
-    assert_eq!((rig.word(word).load(Ordering::Acquire), rig.value(done)), (kernel.0, 1));
+    assert_eq!((rig.word(flag + 8).load(Ordering::Acquire), rig.value(done)), (kernel.0, 1));
 }
 
 #[test]

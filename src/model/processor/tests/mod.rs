@@ -147,13 +147,16 @@ fn a_published_packet_is_left_alone_until_its_doorbell_rings() {
 fn a_doorbell_never_goes_back_and_ignores_the_initial_value_of_runtimes() {
     let rig = Rig::new();
     let (queue, done) = (rig.queue(16), rig.signal(2));
+    rig.write(&queue, barrier(BARRIER_AND, &[], done));
     queue.doorbell.ring(u64::MAX);
-    rig.write(&queue, barrier(BARRIER_AND, &[], done));
-    rig.write(&queue, barrier(BARRIER_AND, &[], done));
     rig.let_every_queue_have_a_turn();
     assert_eq!(rig.value(done), 2);
+    queue.written.store(0, Ordering::Relaxed);
+    rig.word(queue.ring).store(1, Ordering::Release);
     queue.doorbell.ring(1);
     queue.doorbell.ring(0);
+    rig.write(&queue, barrier(BARRIER_AND, &[], done));
+    rig.write(&queue, barrier(BARRIER_AND, &[], done));
     rig.wait_for(done, 0);
 }
 
