@@ -54,6 +54,7 @@ mod the_founding_experiment {
                 is_match(r"(?m)^vector-copy, AtomicOps off: completion-lost\n  output right 1,048,576/1,048,576; signal 1 → 1 ")
                     .unwrap(),
             )
+            .stderr(is_empty())
             .stdout(contains("FAILED").not())
             .stdout(predicate::function(|text: &str| text.lines().next().is_some_and(|line| line.contains("embedded"))))
             .stdout(predicate::function(|text: &str| text.lines().last().is_some_and(|line| line.starts_with("PASS"))));

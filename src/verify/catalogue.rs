@@ -4,7 +4,7 @@ use std::fmt;
 
 use glob::Pattern;
 
-use super::cases::{barrier, contended, dispatch, litmus, other_rmw, ring, signal};
+use super::cases::{barrier, contended as contest, dispatch, litmus, other_rmw, ring, signal};
 use super::lab::{Context, Step};
 
 /// What a case does where the device cannot decrement its completion signals.
@@ -12,6 +12,8 @@ use super::lab::{Context, Step};
 pub enum WithoutAtomics {
     /// It waits for a completion that does not come.
     LosesCompletion,
+    /// The same, and its kernel's own atomics on host memory are lost even on a device that completes by plain stores.
+    LosesUpdates,
     /// It completes all the same, because everything it waits for arrives by plain stores.
     Completes,
 }
@@ -32,6 +34,10 @@ const fn case(name: &'static str, summary: &'static str, run: fn(&mut Context<'_
     CaseInfo { name, summary, without_atomics: WithoutAtomics::LosesCompletion, run }
 }
 
+const fn contended(name: &'static str, summary: &'static str, run: fn(&mut Context<'_>) -> Step<()>) -> CaseInfo {
+    CaseInfo { name, summary, without_atomics: WithoutAtomics::LosesUpdates, run }
+}
+
 /// Every case, in the order they run: what everything else rests on first.
 static CATALOGUE: [CaseInfo; 31] = [
     case("nop", "an empty kernel completes", dispatch::nop),
@@ -48,19 +54,19 @@ static CATALOGUE: [CaseInfo; 31] = [
     case("multi-producer", "packets of four producers on one ring each run once", ring::multi_producer),
     case("shared-signal", "packets and the host count one signal down to exactly 0", signal::shared_signal),
     case("exactly-once", "each packet decrements its signal exactly once", signal::exactly_once),
-    case("fetch-add-32", "device and host add to one 32-bit word, no update lost", contended::fetch_add_32),
-    case("fetch-add-64", "device and host add to one 64-bit word, no update lost", contended::fetch_add_64),
-    case("swap-32", "device and host swap one 32-bit word, no token lost", contended::swap_32),
-    case("swap-64", "device and host swap one 64-bit word, no token lost", contended::swap_64),
-    case("compare-swap-32", "device and host increment one 32-bit word by CAS, no update lost", contended::compare_swap_32),
-    case("compare-swap-64", "device and host increment one 64-bit word by CAS, no update lost", contended::compare_swap_64),
+    contended("fetch-add-32", "device and host add to one 32-bit word, no update lost", contest::fetch_add_32),
+    contended("fetch-add-64", "device and host add to one 64-bit word, no update lost", contest::fetch_add_64),
+    contended("swap-32", "device and host swap one 32-bit word, no token lost", contest::swap_32),
+    contended("swap-64", "device and host swap one 64-bit word, no token lost", contest::swap_64),
+    contended("compare-swap-32", "device and host increment one 32-bit word by CAS, no update lost", contest::compare_swap_32),
+    contended("compare-swap-64", "device and host increment one 64-bit word by CAS, no update lost", contest::compare_swap_64),
     case("rmw-other-32", "32-bit and, or, xor, min, max: no AtomicOps on PCIe, reported as observed", other_rmw::rmw_other_narrow),
     case("rmw-other-64", "64-bit and, or, xor, min, max: no AtomicOps on PCIe, reported as observed", other_rmw::rmw_other_wide),
     case("lds-reduce", "workgroups sum through LDS and barriers", dispatch::lds_reduce),
     case("grid-3d", "a three-dimensional grid with partial workgroups covers every work-item", dispatch::grid_3d),
     case("publish-gpu-to-cpu", "the host that sees the device's flag sees its payload", litmus::publish_gpu_to_cpu),
     case("publish-cpu-to-gpu", "the running kernel that sees the host's flag sees its payload", litmus::publish_cpu_to_gpu),
-    case("signal-from-kernel", "a kernel counts a signal down with its own atomics", signal::signal_from_kernel),
+    contended("signal-from-kernel", "a kernel counts a signal down with its own atomics", signal::signal_from_kernel),
     CaseInfo {
         name: "invalid-packet",
         summary: "a packet of a reserved type stops its queue with the error that names it",

@@ -51,6 +51,14 @@ pub enum VerifyError {
     /// The worker process cannot be started or does not speak.
     #[error("the worker process failed: {0}")]
     Worker(String),
+    /// The worker process died before it could say which GPUs there are.
+    #[error("the worker process died ({signal}) while it opened the runtime{last_words}")]
+    WorkerDied {
+        /// How: the signal's or exit status' name.
+        signal: String,
+        /// The end of what it wrote to stderr, as a continuation of the sentence.
+        last_words: String,
+    },
     /// The embedded bed cannot be laid out.
     #[error("cannot prepare the embedded device: {0}")]
     Bed(String),
@@ -71,7 +79,9 @@ impl VerifyError {
             Self::NoCaseMatches(_) | Self::ReplayNeedsEmbedded { .. } | Self::Replay { .. } | Self::NoSuchDevice { .. } => {
                 ExitCode::Usage
             }
-            Self::Requester { .. } | Self::Worker(_) | Self::Bed(_) | Self::Interrupted { .. } => ExitCode::CheckFailed,
+            Self::Requester { .. } | Self::Worker(_) | Self::WorkerDied { .. } | Self::Bed(_) | Self::Interrupted { .. } => {
+                ExitCode::CheckFailed
+            }
         }
     }
 }

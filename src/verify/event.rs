@@ -48,8 +48,9 @@ pub struct Pace {
 impl Pace {
     /// After the timeout, how much longer to look for a completion that is only late.
     pub const LATE_WINDOW: Duration = Duration::from_millis(1_000);
-    /// The quiet period where a lost completion is predicted.
-    pub const QUIET: Milliseconds = Milliseconds(100);
+    /// The quiet period where a lost completion is predicted. It starts when everything but the signal has happened, so it only
+    /// has to outlast the device's last step and a busy host.
+    pub const QUIET: Milliseconds = Milliseconds(75);
     /// The quiet period once this many completions were lost that nothing predicted.
     pub const QUIET_AFTER_LOSSES: Milliseconds = Milliseconds(500);
     /// See [`Self::QUIET_AFTER_LOSSES`].
@@ -101,7 +102,7 @@ pub enum WorkerEvent {
         /// Which.
         name: String,
         /// What was seen.
-        observation: Observation,
+        observation: Box<Observation>,
     },
     /// The runtime was closed; nothing follows.
     Done,
@@ -152,8 +153,8 @@ mod tests {
             Outcome::QueueError { status: "HSA_STATUS_ERROR_ILLEGAL_INSTRUCTION".to_owned() },
             Outcome::Untestable { reason: "no kernels".to_owned() },
         ];
-        let finished =
-            outcomes.map(|outcome| WorkerEvent::CaseFinished { name: "nop".to_owned(), observation: observation(outcome) });
+        let finished = outcomes
+            .map(|outcome| WorkerEvent::CaseFinished { name: "nop".to_owned(), observation: Box::new(observation(outcome)) });
         let agent =
             AgentSummary { index: 0, bdf: Some("0000:0b:00.0".to_owned()), name: "Fiji".to_owned(), gfx: "gfx803".to_owned() };
         let others = [

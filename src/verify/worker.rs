@@ -25,6 +25,8 @@ pub fn main(plan: &str) -> u8 {
             return BAD_PLAN;
         }
     };
+    // A name for `ps`; a worker without one works as well.
+    let _ = rustix::thread::set_name(c"aqlprobe-worker");
     // The request can only fail for a signal that does not exist. The parent may have died before it was made.
     let _ = set_parent_process_death_signal(Some(ProcessSignal::KILL));
     if getppid().is_none_or(|parent| parent.as_raw_nonzero().get().unsigned_abs() != plan.supervisor) {
@@ -109,7 +111,7 @@ fn run_cases(plan: &WorkerPlan, lab: &Lab, events: &mut Events) -> io::Result<()
         events.send(&WorkerEvent::CaseStarted { name: name.clone() })?;
         let Some(case) = catalogue::find(name) else { continue };
         let pace = adapted(plan.pace, losses);
-        let observation = lab.observe(case, pace, plan.fabric.as_deref());
+        let observation = Box::new(lab.observe(case, pace, plan.fabric.as_deref()));
         losses += usize::from(observation.outcome.is_hang());
         events.send(&WorkerEvent::CaseFinished { name: name.clone(), observation })?;
     }

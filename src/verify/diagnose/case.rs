@@ -27,14 +27,19 @@ pub struct Judgement {
 /// | lose completions | no | completed | passed | passed |
 /// | either way | yes | completed | passed | passed |
 /// | either way | yes | completion-lost | as predicted | failed |
+/// | not lose completions, AtomicOps stopped | for its kernel's updates | completion-lost, wrong-value | as predicted | failed |
 /// | any | any | untestable | skipped | skipped |
 /// | any | any | anything else | failed | failed |
 #[must_use]
 pub fn judge(facts: &RunFacts<'_>, without: WithoutAtomics, outcome: &Outcome, evidence: &Evidence) -> Judgement {
     let expectation = match without {
-        WithoutAtomics::LosesCompletion => facts.expectation(),
+        WithoutAtomics::LosesCompletion | WithoutAtomics::LosesUpdates => facts.expectation(),
         WithoutAtomics::Completes => Expectation::Completes,
     };
+    let loses_updates = without == WithoutAtomics::LosesUpdates
+        && facts.atomics_stopped()
+        && expectation != Expectation::LosesCompletions
+        && matches!(outcome, Outcome::CompletionLost | Outcome::WrongValue { .. });
     let standing = match (expectation, outcome) {
         (_, Outcome::Untestable { .. }) => Standing::Skipped,
         (Expectation::LosesCompletions, Outcome::Completed) if facts.mode == AtomicsMode::Off => Standing::Failed,
@@ -42,9 +47,11 @@ pub fn judge(facts: &RunFacts<'_>, without: WithoutAtomics, outcome: &Outcome, e
         (Expectation::LosesCompletions | Expectation::EitherWay, Outcome::CompletionLost) if facts.mode == AtomicsMode::Off => {
             Standing::AsPredicted
         }
+        _ if loses_updates && facts.mode == AtomicsMode::Off => Standing::AsPredicted,
         _ => Standing::Failed,
     };
     let expected = match expectation {
+        _ if loses_updates => Some("updates of the kernel may be lost: AtomicOps do not reach host memory".to_owned()),
         Expectation::Completes => None,
         Expectation::LosesCompletions => Some("completion-lost: AtomicOps do not reach host memory".to_owned()),
         Expectation::EitherWay => Some("completed or completion-lost: whether this device needs AtomicOps is not known".to_owned()),
@@ -90,6 +97,7 @@ pub fn cause(facts: &RunFacts<'_>, outcome: &Outcome, evidence: &Evidence) -> St
         }
         Outcome::WrongValue { detail } => match stopped_by(evidence.fabric.as_ref()) {
             Some(reason) => format!("{detail}; {reason}"),
+            None if facts.atomics_stopped() => format!("{detail}: AtomicOps of the device do not reach host memory"),
             None => format!("{detail}: an update was lost or done twice, so the operation was not atomic between device and host"),
         },
         Outcome::FiredTwice { value } => {
@@ -123,12 +131,12 @@ fn not_fetched(facts: &RunFacts<'_>, evidence: &Evidence) -> String {
 /// Why a completion signal keeps its value although everything else happened. What was counted outweighs what was read, and what
 /// was read outweighs what is likely.
 fn lost(facts: &RunFacts<'_>, evidence: &Evidence) -> String {
-    const SO: &str = "so the decrement of the completion signal, an AtomicOp, is dropped while plain stores arrive";
+    const SO: &str = "so the decrement of the completion signal, an AtomicOp, does not arrive while plain stores do";
     if let Some(reason) = stopped_by(evidence.fabric.as_ref()) {
         return format!("{reason}, {SO}");
     }
     if facts.enabled() == Some(false) {
-        return format!("AtomicOp Requester Enable is clear in the device (Device Control 2 bit 6), {SO}");
+        return format!("AtomicOp Requester Enable (Device Control 2 bit 6) is clear in the device, {SO}");
     }
     if facts.path_stops_atomics() {
         let cause = facts.path.and_then(|path| path.causes.first()).map_or("a hop of the path stops AtomicOps", String::as_str);
@@ -150,15 +158,15 @@ fn lost(facts: &RunFacts<'_>, evidence: &Evidence) -> String {
 fn stopped_by(fabric: Option<&FabricCounters>) -> Option<String> {
     let fabric = fabric?;
     let reasons = [
-        (fabric.requester_disabled, "AtomicOp Requester Enable is clear in the device (Device Control 2 bit 6)"),
+        (fabric.requester_disabled, "AtomicOp Requester Enable (Device Control 2 bit 6) is clear in the device"),
         (fabric.bus_master_disabled, "Bus Master Enable is clear in the device"),
         (fabric.unsupported_request, "the root port does not complete AtomicOps of this width"),
         (fabric.routing_unsupported, "a switch port on the path does not route AtomicOps"),
         (fabric.egress_blocked, "a switch port on the path blocks AtomicOps on egress"),
     ];
     let (dropped, reason) = reasons.into_iter().filter(|(count, _)| *count > 0).max_by_key(|(count, _)| *count)?;
-    let (plural, were) = if dropped == 1 { ("", "was") } else { ("s", "were") };
-    Some(format!("{reason} ({dropped} AtomicOp{plural} {were} counted as dropped)"))
+    let plural = if dropped == 1 { "" } else { "s" };
+    Some(format!("{reason} ({dropped} AtomicOp{plural} counted as dropped)"))
 }
 
 #[cfg(test)]
@@ -203,7 +211,7 @@ mod tests {
         ]
     }
 
-    use WithoutAtomics::{Completes, LosesCompletion};
+    use WithoutAtomics::{Completes, LosesCompletion, LosesUpdates};
 
     #[test]
     fn with_atomic_ops_only_completed_passes() {
@@ -257,6 +265,23 @@ mod tests {
     }
 
     #[test]
+    fn a_device_that_completes_without_atomic_ops_may_lose_its_kernels_updates_and_nothing_else() {
+        let lost = Outcome::WrongValue { detail: "4 of 8 updates lost".to_owned() };
+        for prediction in [COMPLETES, UNKNOWN] {
+            let off = Bench::new(false, prediction);
+            assert_eq!(off.standing(AtomicsMode::Off, LosesUpdates, &lost), Standing::AsPredicted);
+            assert_eq!(off.standing(AtomicsMode::Off, LosesUpdates, &Outcome::Completed), Standing::Passed);
+            assert_eq!(off.standing(AtomicsMode::Off, LosesUpdates, &Outcome::NoEffect), Standing::Failed);
+            assert_eq!(off.standing(AtomicsMode::Off, LosesCompletion, &lost), Standing::Failed);
+            assert_eq!(off.standing(AtomicsMode::AsFound, LosesUpdates, &lost), Standing::Failed);
+            assert_eq!(Bench::new(true, prediction).standing(AtomicsMode::On, LosesUpdates, &lost), Standing::Failed);
+        }
+        let fiji = Bench::new(false, COMPLETION_LOST);
+        assert_eq!(fiji.standing(AtomicsMode::Off, LosesUpdates, &lost), Standing::Failed);
+        assert_eq!(fiji.standing(AtomicsMode::Off, LosesUpdates, &Outcome::CompletionLost), Standing::AsPredicted);
+    }
+
+    #[test]
     fn what_was_not_tried_is_skipped_and_never_passed() {
         for mode in [AtomicsMode::On, AtomicsMode::Off, AtomicsMode::AsFound] {
             let outcome = Outcome::Untestable { reason: "no kernels".to_owned() };
@@ -272,9 +297,9 @@ mod tests {
             ..Evidence::default()
         };
         let of = |bench: &Bench, evidence: &Evidence| cause(&bench.facts(AtomicsMode::AsFound), &Outcome::CompletionLost, evidence);
-        assert!(of(&bench, &counted).starts_with("a switch port on the path blocks AtomicOps on egress (3 AtomicOps were counted"));
+        assert!(of(&bench, &counted).starts_with("a switch port on the path blocks AtomicOps on egress (3 AtomicOps counted"));
         let clear = Bench::new(false, COMPLETION_LOST);
-        assert!(of(&clear, &Evidence::default()).starts_with("AtomicOp Requester Enable is clear"));
+        assert!(of(&clear, &Evidence::default()).starts_with("AtomicOp Requester Enable (Device Control 2 bit 6) is clear"));
         let stopped = Bench { path: path(PathCapability::Incapable), ..Bench::new(true, COMPLETION_LOST) };
         assert!(of(&stopped, &Evidence::default()).starts_with("the root port completes no AtomicOps, so"));
         let hidden = RequesterReadback::Unknown { reason: "not root".to_owned() };

@@ -1,6 +1,8 @@
 //! One device: what its runs come to.
 
-use crate::report::{AtomicsMode, CaseReport, Diagnosis, ExitCode, Outcome, PathReport, RequesterReadback, RunReport, Standing};
+use crate::report::{
+    AtomicsMode, Bit, CaseReport, Diagnosis, ExitCode, Outcome, PathCapability, PathReport, RequesterReadback, RunReport, Standing,
+};
 
 /// What is known of the device besides its runs.
 #[derive(Clone, Copy, Debug)]
@@ -33,11 +35,13 @@ pub fn diagnose(device: &DeviceFacts<'_>, runs: &[RunReport]) -> Diagnosis {
         return nothing_tried(deciding);
     }
     if let Some(failed) = deciding.cases.iter().find(|case| case.standing == Standing::Failed && !case.outcome.is_hang()) {
-        return failure(deciding, failed);
+        return failure(device, deciding, failed);
     }
-    let hung = |case: &&CaseReport| case.outcome.is_hang() && matches!(case.standing, Standing::Failed | Standing::AsPredicted);
-    if let Some(case) = deciding.cases.iter().find(hung) {
-        return hang(device, deciding, case);
+    // A hang that nothing predicted says more than one that was.
+    for standing in [Standing::Failed, Standing::AsPredicted] {
+        if let Some(case) = deciding.cases.iter().find(|case| case.outcome.is_hang() && case.standing == standing) {
+            return hang(device, deciding, case);
+        }
     }
     if let Some(off) = off.filter(|_| on.is_some()) {
         return both(deciding, off);
@@ -89,13 +93,14 @@ fn nothing_tried(run: &RunReport) -> Diagnosis {
     }
 }
 
-fn failure(run: &RunReport, first: &CaseReport) -> Diagnosis {
+fn failure(device: &DeviceFacts<'_>, run: &RunReport, first: &CaseReport) -> Diagnosis {
     let failed = count(&run.cases, |case| case.standing == Standing::Failed);
     let more = if failed > 1 { format!(" and {} more", failed - 1) } else { String::new() };
     Diagnosis {
         summary: format!("{}{more} failed with AtomicOps {}: {}", first.name, state(run), first.outcome),
         cause: first.cause.clone(),
-        fix: None,
+        // Lost updates are repaired like lost completions; other failures are not the path's.
+        fix: if matches!(first.outcome, Outcome::WrongValue { .. }) { enable(device, run) } else { None },
         exit_code: ExitCode::CheckFailed,
     }
 }
@@ -118,20 +123,33 @@ fn hang(device: &DeviceFacts<'_>, run: &RunReport, first: &CaseReport) -> Diagno
     }
 }
 
-/// What to do about a hang: set the bit if it is clear, else what the path asks for.
+/// What to do about a hang.
 fn fix(device: &DeviceFacts<'_>, run: &RunReport, first: &CaseReport) -> Option<String> {
-    let from_path = || device.path.and_then(|path| path.fixes.first().cloned());
-    if first.outcome != Outcome::CompletionLost {
-        return from_path();
+    match first.outcome {
+        Outcome::CompletionLost => enable(device, run),
+        Outcome::PacketNotFetched => {
+            let bus_master = device.path.and_then(|path| path.hops.last()).and_then(|hop| hop.bus_master);
+            device.short_bdf.filter(|_| bus_master == Some(Bit::Clear)).map(|bdf| format!("setpci -s {bdf} COMMAND=4:4"))
+        }
+        _ => None,
+    }
+}
+
+/// What lets AtomicOps through: what the path asks for if it stops them, else the device's bit if it is clear.
+fn enable(device: &DeviceFacts<'_>, run: &RunReport) -> Option<String> {
+    let from_path =
+        || device.path.filter(|path| path.capability == PathCapability::Incapable).and_then(|path| path.fixes.first().cloned());
+    if let Some(fix) = from_path() {
+        return Some(fix);
     }
     match run.requester {
-        RequesterReadback::Holds { enabled: false } => device.short_bdf.map(enable_command).or_else(from_path),
+        RequesterReadback::Holds { enabled: false } => device.short_bdf.map(enable_command),
         RequesterReadback::DidNotStick { enabled: false } => Some(
             "the write of AtomicOp Requester Enable does not stick: set it on the host instead (a guest's write may be dropped), or \
              enable AtomicOps of the emulated root port"
                 .to_owned(),
         ),
-        _ => from_path(),
+        _ => None,
     }
 }
 
@@ -251,6 +269,22 @@ mod tests {
     }
 
     #[test]
+    fn a_clear_bit_behind_a_path_that_stops_atomic_ops_is_not_repaired_by_setting_it() {
+        let path = path(PathCapability::Incapable);
+        let facts = DeviceFacts { path: Some(&path), ..FIJI };
+        let diagnosis = diagnose(&facts, &[run(AtomicsMode::AsFound, holds(false), vec![loses("nop", Standing::Failed)])]);
+        assert_eq!(diagnosis.fix.as_deref(), Some("move the card"));
+    }
+
+    #[test]
+    fn lost_updates_with_the_bit_clear_are_repaired_by_setting_it() {
+        let lost = case("fetch-add-32", Outcome::WrongValue { detail: "4 of 8 updates lost".to_owned() }, Standing::Failed);
+        let diagnosis = diagnose(&FIJI, &[run(AtomicsMode::AsFound, holds(false), vec![lost])]);
+        assert_eq!(diagnosis.exit_code, ExitCode::CheckFailed);
+        assert_eq!(diagnosis.fix.as_deref(), Some("setpci -s 0b:00.0 CAP_EXP+28.w=40:40"));
+    }
+
+    #[test]
     fn a_bit_that_cannot_be_set_is_a_finding_and_the_hang_stays_one() {
         let requester = RequesterReadback::DidNotStick { enabled: false };
         let diagnosis = diagnose(&FIJI, &[run(AtomicsMode::On, requester, vec![loses("nop", Standing::Failed)])]);
@@ -282,6 +316,14 @@ mod tests {
             diagnose(&FIJI, &[run(AtomicsMode::AsFound, holds(true), vec![passes("nop"), passes("fence-none"), untestable("x")])]);
         assert_eq!(diagnosis.exit_code, ExitCode::Pass);
         assert_eq!(diagnosis.summary, "2 cases complete (1 untestable) with AtomicOps enabled");
+    }
+
+    #[test]
+    fn a_hang_that_was_not_predicted_is_named_before_those_that_were() {
+        let cases = vec![loses("nop", Standing::AsPredicted), case("barrier-or", Outcome::RuntimeWedged, Standing::Failed)];
+        let diagnosis = diagnose(&FIJI, &[run(AtomicsMode::Off, holds(false), cases)]);
+        assert_eq!(diagnosis.exit_code, ExitCode::Hang);
+        assert!(diagnosis.summary.contains("first barrier-or"), "{}", diagnosis.summary);
     }
 
     #[test]

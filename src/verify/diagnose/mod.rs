@@ -59,11 +59,17 @@ impl RunFacts<'_> {
         self.path.is_some_and(|path| path.capability == PathCapability::Incapable)
     }
 
+    /// Whether AtomicOps of the device are known not to reach host memory.
+    #[must_use]
+    pub fn atomics_stopped(&self) -> bool {
+        self.enabled() == Some(false) || self.path_stops_atomics()
+    }
+
     /// What to expect of the run. What cannot be read counts as being in order: a check that fails is then a finding, while a
     /// failure that was assumed would be excused.
     #[must_use]
     pub fn expectation(&self) -> Expectation {
-        if self.enabled() != Some(false) && !self.path_stops_atomics() {
+        if !self.atomics_stopped() {
             return Expectation::Completes;
         }
         match self.prediction.without_atomics.as_str() {

@@ -2,13 +2,12 @@
 
 mod bed;
 mod interrupt;
+mod kfd_answer;
 mod path;
 mod process;
 mod requester;
 mod session;
 
-use std::fs;
-use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::hsa::RuntimeChoice;
@@ -99,7 +98,7 @@ fn enumerate(bed: &ReadyBed, interrupts: &Interrupts) -> Result<(Vec<AgentSummar
     let mut launch = |plan: &WorkerPlan| Ok(Box::new(bed.launcher.launch(plan)?) as Box<dyn Worker>);
     match session::enumerate(&plan, &mut launch, interrupts) {
         Ok(agents) => Ok((agents, None)),
-        Err(VerifyError::Worker(reason)) => Ok((session::enumerate(&plan, &mut launch, interrupts)?, Some(reason))),
+        Err(VerifyError::WorkerDied { signal, .. }) => Ok((session::enumerate(&plan, &mut launch, interrupts)?, Some(signal))),
         Err(error) => Err(error),
     }
 }
@@ -158,7 +157,9 @@ impl Bench<'_> {
             Some(bdf) => path::read(&self.bed.sysfs, bdf),
             None => Err("the runtime does not say where the device is on the PCI bus".to_owned()),
         };
-        let prediction = path::prediction(&agent.gfx);
+        let node = bdf.as_ref().and_then(|bdf| kfd_answer::node(&self.bed.sysfs, bdf));
+        let prediction = kfd_answer::prediction(&agent.gfx, node.as_ref());
+        let kfd = kfd_answer::report(&agent.gfx, node.as_ref(), path.as_ref().ok());
         let mut requester = match modes {
             [AtomicsMode::AsFound] => None,
             _ => Some(Requester::open(&self.bed.sysfs, bdf, &agent.name)?),
@@ -183,7 +184,7 @@ impl Bench<'_> {
             name: agent.name.clone(),
             gfx: agent.gfx.clone(),
             path: path.ok(),
-            kfd: None,
+            kfd: Some(kfd),
             prediction,
             runs,
             diagnosis,
@@ -202,26 +203,25 @@ impl Bench<'_> {
         let facts = RunFacts { mode, requester: &requester, path, prediction };
         let quiet = (facts.expectation() == Expectation::LosesCompletions).then_some(Pace::QUIET);
         let fabric_file = bdf.map(|bdf| self.bed.sysfs.device_dir(&bdf).join(FABRIC_FILE)).filter(|file| file.exists());
-        let before = sample(fabric_file.as_ref());
         let mut plan = WorkerPlan {
             supervisor: std::process::id(),
             runtime: self.bed.runtime.clone(),
             agent: agent.index,
             cases: self.cases.iter().map(|case| case.name.to_owned()).collect(),
             pace: Pace { timeout: self.request.timeout.unwrap_or(Milliseconds::DEFAULT_TIMEOUT), quiet },
-            fabric: fabric_file.clone(),
+            fabric: fabric_file,
         };
         let place = agent.bdf.as_ref().map(|bdf| format!(" at {bdf}")).unwrap_or_default();
         self.observer.run_started(&format!("{} ({}){place}", agent.name, agent.gfx), mode);
         let mut recorder = Recorder { facts, observer: self.observer, cases: Vec::new() };
-        if let (Some(reason), false) = (self.opening_crash.take(), plan.cases.is_empty()) {
-            recorder.opening_crash(&plan.cases.remove(0), &reason);
+        if let (Some(signal), false) = (self.opening_crash.take(), plan.cases.is_empty()) {
+            recorder.opening_crash(&plan.cases.remove(0), &signal);
         }
         let launcher = &self.bed.launcher;
         let mut launch = |plan: &WorkerPlan| Ok(Box::new(launcher.launch(plan)?) as Box<dyn Worker>);
         session::run_cases(&plan, &mut launch, self.interrupts, &mut recorder)?;
         let cases = recorder.cases;
-        let fabric = sample(fabric_file.as_ref()).zip(before).map(|(after, before)| after.since(&before));
+        let fabric = total(&cases);
         Ok(RunReport { atomics: mode, requester, cases, fabric })
     }
 }
@@ -235,11 +235,11 @@ struct Recorder<'a, 'b> {
 
 impl Recorder<'_, '_> {
     /// The runtime died when it was first opened: that belongs to the first case, which needs it opened.
-    fn opening_crash(&mut self, name: &str, reason: &str) {
+    fn opening_crash(&mut self, name: &str, signal: &str) {
         use session::Listener;
         self.started(name);
         let note = "the worker died while it opened the runtime to list its GPUs; a second one got through".to_owned();
-        let outcome = Outcome::WorkerCrashed { signal: reason.to_owned() };
+        let outcome = Outcome::WorkerCrashed { signal: signal.to_owned() };
         self.finished(
             name,
             Observation { outcome, duration_ms: 0, evidence: Evidence { notes: vec![note], ..Evidence::default() } },
@@ -270,12 +270,48 @@ impl session::Listener for Recorder<'_, '_> {
     }
 }
 
-fn sample(file: Option<&PathBuf>) -> Option<FabricCounters> {
-    FabricCounters::from_file_bytes(&fs::read(file?).ok()?)
+/// What the cases counted, together. The file itself does not tell: a bed may start to count anew with every worker.
+fn total(cases: &[CaseReport]) -> Option<FabricCounters> {
+    cases.iter().filter_map(|case| case.evidence.fabric).reduce(|sum, case| FabricCounters {
+        performed: sum.performed + case.performed,
+        requester_disabled: sum.requester_disabled + case.requester_disabled,
+        bus_master_disabled: sum.bus_master_disabled + case.bus_master_disabled,
+        unsupported_request: sum.unsupported_request + case.unsupported_request,
+        routing_unsupported: sum.routing_unsupported + case.routing_unsupported,
+        egress_blocked: sum.egress_blocked + case.egress_blocked,
+        not_a_pcie_operation: sum.not_a_pcie_operation + case.not_a_pcie_operation,
+    })
 }
 
 fn milliseconds(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+pub mod fixtures {
+    //! The founding machine's PCI tree, on disk.
+    #![allow(missing_docs, clippy::unwrap_used, reason = "tests only")]
+
+    use crate::pci::sysfs::SysfsRoot;
+    use crate::pci::tree::{BridgeImage, BusNumbers, Completers, TreeBuilder};
+    use crate::pci::{Bdf, dump};
+
+    pub const FIJI: Bdf = Bdf { domain: 0, bus: 0x0b, device: 0, function: 0 };
+    const ROOT_PORT: Bdf = Bdf { domain: 0, bus: 0, device: 3, function: 0 };
+
+    /// The published Fiji, whose requester enable is clear, behind a root port with these completers.
+    pub fn founding_tree(completers: Completers) -> (tempfile::TempDir, SysfsRoot) {
+        let directory = tempfile::tempdir().unwrap();
+        let fiji = dump::read(include_str!("../../../tests/data/lspci/01-fiji-before.txt")).unwrap().remove(0);
+        let buses = BusNumbers { primary: 0, secondary: 0x0b, subordinate: 0x0b };
+        TreeBuilder::new(directory.path())
+            .root_port(ROOT_PORT, BridgeImage::root_port(buses).completers(completers).build())
+            .endpoint(FIJI, fiji.config)
+            .write()
+            .unwrap();
+        let root = SysfsRoot::new(directory.path());
+        (directory, root)
+    }
 }
 
 #[cfg(test)]

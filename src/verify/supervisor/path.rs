@@ -1,11 +1,9 @@
 //! The PCIe path of a device in the report's words.
 
-use crate::kfd::{self, PredictedOutcome};
-use crate::pci::path::{EnableBit, PathCapability, PathVerdict};
+use crate::pci::path::{Delivery, EnableBit, PathCapability, PathVerdict};
 use crate::pci::sysfs::SysfsRoot;
 use crate::pci::{Bdf, Hierarchy, Hop, HopRole, PcieReading, PortType, path, registers};
-use crate::report::{self, Bit, HopReport, PathReport, Prediction, RequesterReadback};
-use crate::verify::diagnose::{COMPLETES, COMPLETION_LOST, UNKNOWN};
+use crate::report::{self, Bit, HopReport, PathReport, RequesterReadback};
 
 /// Reads and judges the path of the device at `bdf`.
 ///
@@ -33,10 +31,23 @@ fn describe(hierarchy: &Hierarchy, verdict: &PathVerdict) -> PathReport {
             .collect(),
         capability,
         requester: bit(verdict.requester),
-        first_bad_hop: verdict.findings.first().map(|finding| finding.bdf.to_string()),
-        summary: verdict.to_string(),
+        first_bad_hop: verdict.first_bad_hop().map(|bdf| bdf.to_string()),
+        summary: summary(verdict),
         causes: verdict.findings.iter().map(|finding| finding.sentence.clone()).collect(),
         fixes,
+    }
+}
+
+/// The verdict alone: causes and fixes stand beside it.
+fn summary(verdict: &PathVerdict) -> String {
+    let device = verdict.endpoint.map_or_else(|| "the device".to_owned(), |bdf| bdf.to_string());
+    match (verdict.delivery, verdict.path) {
+        (Delivery::Delivered, _) => format!("AtomicOps of {device} reach host memory"),
+        (Delivery::Lost, PathCapability::Capable) => {
+            format!("AtomicOps of {device} do not leave it, though the path would carry them")
+        }
+        (Delivery::Lost, _) => format!("AtomicOps of {device} do not reach host memory"),
+        (Delivery::Unknown, _) => format!("whether AtomicOps of {device} reach host memory cannot be read here"),
     }
 }
 
@@ -100,14 +111,45 @@ pub fn as_found(path: Result<&PathReport, &str>) -> RequesterReadback {
     }
 }
 
-/// What this target does without AtomicOps.
-#[must_use]
-pub fn prediction(gfx: &str) -> Prediction {
-    let predicted = kfd::predict_without_atomics(gfx);
-    let without_atomics = match predicted.outcome {
-        PredictedOutcome::CompletionLost => COMPLETION_LOST,
-        PredictedOutcome::Completes => COMPLETES,
-        PredictedOutcome::Unknown => UNKNOWN,
-    };
-    Prediction { without_atomics: without_atomics.to_owned(), reason: predicted.reason }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pci::tree::Completers;
+    use crate::verify::supervisor::fixtures::{FIJI, founding_tree};
+
+    #[test]
+    fn the_founding_path_is_capable_and_its_device_may_not_send() {
+        let (_tree, root) = founding_tree(Completers::Both);
+        let path = read(&root, &FIJI).unwrap();
+        assert_eq!((path.capability, path.requester), (report::PathCapability::Capable, Bit::Clear));
+        assert_eq!(path.first_bad_hop.as_deref(), Some("0000:0b:00.0"));
+        assert_eq!(path.fixes, ["setpci -s 0b:00.0 CAP_EXP+28.w=40:40"]);
+        let [root_port, device] = path.hops.as_slice() else { panic!("two hops, not {:?}", path.hops) };
+        assert_eq!(
+            (root_port.role, root_port.completer_32, root_port.completer_64),
+            (report::HopRole::RootPort, Some(Bit::Set), Some(Bit::Set))
+        );
+        assert_eq!((root_port.requester_enable, root_port.bus_master), (None, None));
+        assert_eq!(
+            (device.role, device.requester_enable, device.bus_master),
+            (report::HopRole::Endpoint, Some(Bit::Clear), Some(Bit::Set))
+        );
+        assert_eq!(as_found(Ok(&path)), RequesterReadback::Holds { enabled: false });
+    }
+
+    #[test]
+    fn a_root_port_without_completers_is_the_first_bad_hop() {
+        let (_tree, root) = founding_tree(Completers::Neither);
+        let path = read(&root, &FIJI).unwrap();
+        assert_eq!(path.capability, report::PathCapability::Incapable);
+        assert_eq!(path.first_bad_hop.as_deref(), Some("0000:00:03.0"));
+        assert!(path.summary.contains("do not reach host memory"), "{}", path.summary);
+    }
+
+    #[test]
+    fn a_device_that_is_not_there_leaves_the_bit_unknown() {
+        let (_tree, root) = founding_tree(Completers::Both);
+        let reason = read(&root, &Bdf { bus: 0x0c, ..FIJI }).unwrap_err();
+        assert!(matches!(as_found(Err(&reason)), RequesterReadback::Unknown { reason } if reason.contains("0000:0c:00.0")));
+    }
 }

@@ -61,3 +61,43 @@ impl Requester {
 fn failed(device: Bdf, error: &dyn std::error::Error) -> VerifyError {
     VerifyError::Requester { device: device.to_string(), reason: error.to_string() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pci::path::{EnableBit, judge};
+    use crate::pci::tree::Completers;
+    use crate::verify::supervisor::fixtures::{FIJI, founding_tree};
+
+    fn state(root: &SysfsRoot) -> EnableBit {
+        judge(&root.hierarchy(&FIJI).unwrap()).requester
+    }
+
+    #[test]
+    fn each_state_is_entered_read_back_and_put_back() {
+        let (_tree, root) = founding_tree(Completers::Both);
+        let mut requester = Requester::open(&root, Some(FIJI), "Fiji").unwrap();
+        assert_eq!(requester.enter(AtomicsMode::Off).unwrap(), RequesterReadback::Holds { enabled: false });
+        assert_eq!(requester.enter(AtomicsMode::On).unwrap(), RequesterReadback::Holds { enabled: true });
+        assert_eq!(state(&root), EnableBit::Enabled);
+        assert_eq!(requester.enter(AtomicsMode::AsFound).unwrap(), RequesterReadback::Holds { enabled: false });
+        assert_eq!(state(&root), EnableBit::Disabled);
+    }
+
+    #[test]
+    fn the_bit_is_put_back_on_every_way_out() {
+        let (_tree, root) = founding_tree(Completers::Both);
+        let mut requester = Requester::open(&root, Some(FIJI), "Fiji").unwrap();
+        requester.enter(AtomicsMode::On).unwrap();
+        drop(requester);
+        assert_eq!(state(&root), EnableBit::Disabled);
+        assert!(!journal_path(&root, &FIJI).exists());
+    }
+
+    #[test]
+    fn a_device_without_address_is_not_switched() {
+        let (_tree, root) = founding_tree(Completers::Both);
+        let error = Requester::open(&root, None, "Fiji").unwrap_err();
+        assert!(error.to_string().contains("as-found"), "{error}");
+    }
+}

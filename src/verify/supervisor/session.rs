@@ -40,7 +40,7 @@ enum Stop {
 /// Asks a worker which GPUs the runtime has.
 ///
 /// # Errors
-/// The runtime cannot be opened ([`VerifyError::Runtime`]), or the worker died or wedged ([`VerifyError::Worker`]).
+/// The runtime cannot be opened ([`VerifyError::Runtime`]), or the worker died ([`VerifyError::WorkerDied`]) or wedged ([`VerifyError::Worker`]).
 pub fn enumerate(plan: &WorkerPlan, launch: &mut Launch<'_>, interrupts: &Interrupts) -> Result<Vec<AgentSummary>, VerifyError> {
     let mut worker = launch(plan)?;
     let deadline = Instant::now() + OPENING;
@@ -56,7 +56,7 @@ pub fn enumerate(plan: &WorkerPlan, launch: &mut Launch<'_>, interrupts: &Interr
             Some(Message::Event(WorkerEvent::Refused { reason })) => return Err(VerifyError::Runtime(reason)),
             Some(Message::Closed) => {
                 let ending = worker.end(CLOSING);
-                return Err(VerifyError::Worker(format!("{} while it opened the runtime{}", how(&ending), last_words(&*worker))));
+                return Err(VerifyError::WorkerDied { signal: name(&ending), last_words: last_words(&*worker) });
             }
             Some(Message::Event(_) | Message::Garbage(_)) => {}
             None if Instant::now() > deadline => {
@@ -84,7 +84,7 @@ pub fn run_cases(
     while let Some(next) = remaining.first() {
         let mut drive = Drive { plan, interrupts, listener, cases: remaining, finished: 0, running: None, opened: false };
         let mut worker = launch(&WorkerPlan { cases: remaining.to_vec(), ..plan.clone() })?;
-        let stop = drive.to_the_end(&mut *worker)?;
+        let stop = drive.follow(&mut *worker)?;
         let (finished, opened, running) = (drive.finished, drive.opened, drive.running.is_some());
         remaining = &remaining[finished..];
         if remaining.is_empty() {
@@ -147,7 +147,7 @@ struct Drive<'a> {
 }
 
 impl Drive<'_> {
-    fn to_the_end(&mut self, worker: &mut dyn Worker) -> Result<Stop, VerifyError> {
+    fn follow(&mut self, worker: &mut dyn Worker) -> Result<Stop, VerifyError> {
         let mut deadline = Instant::now() + OPENING;
         loop {
             if let Some(signal) = self.interrupts.pending() {
@@ -183,7 +183,7 @@ impl Drive<'_> {
             WorkerEvent::CaseFinished { name, observation } if self.running == Some(&name) => {
                 self.running = None;
                 self.finished += 1;
-                self.listener.finished(&name, observation);
+                self.listener.finished(&name, *observation);
             }
             // Out of turn: our own worker does not do that, and the watchdog ends one that does nothing else.
             WorkerEvent::CaseStarted { .. }
@@ -200,14 +200,6 @@ fn name(ending: &Ending) -> String {
         Ending::Clean => "ended before its work was done".to_owned(),
         Ending::Crashed(name) => name.clone(),
         Ending::Unkillable => "stuck inside the kernel".to_owned(),
-    }
-}
-
-fn how(ending: &Ending) -> String {
-    match ending {
-        Ending::Clean => "it ended before its work was done".to_owned(),
-        Ending::Crashed(name) => format!("it died ({name})"),
-        Ending::Unkillable => "it is stuck inside the kernel".to_owned(),
     }
 }
 

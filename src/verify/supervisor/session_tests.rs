@@ -85,7 +85,7 @@ fn starts(name: &str) -> Message {
 
 fn passes(name: &str) -> Message {
     let observation = Observation { outcome: Outcome::Completed, duration_ms: 1, evidence: Evidence::default() };
-    Message::Event(WorkerEvent::CaseFinished { name: name.to_owned(), observation })
+    Message::Event(WorkerEvent::CaseFinished { name: name.to_owned(), observation: Box::new(observation) })
 }
 
 fn done() -> Message {

@@ -1,26 +1,24 @@
 //! What a case works with: an agent's memory, kernels, queues and signals, and waits that always end.
 
+mod completion;
+mod output;
+
+pub use completion::Completion;
+pub use output::{CANARY, CANARY_64, compare_words, no_output, tally};
+
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::aql::{BarrierBit, Dimensions, FenceScope, Header, KernelDispatch, Packet, PacketType, ReserveError};
-use crate::hsa::{
-    Agent, Buffer, Condition, Deadline, Executable, HsaError, Pool, PoolUse, Queue, QueueKind, Runtime, Signal, WaitMode,
-};
+use crate::hsa::{Agent, Buffer, Executable, HsaError, Pool, PoolUse, Queue, QueueKind, Runtime, Signal};
 use crate::kernels::{self, Arguments, DevicePtr, Kernel};
-use crate::report::{Evidence, FabricCounters, Outcome, OutputEvidence, QueueEvidence, SignalEvidence};
+use crate::report::{Evidence, FabricCounters, Outcome, QueueEvidence};
 
-use super::catalogue::CaseInfo;
-use super::event::{Observation, Pace};
-
-/// What every element of an output holds before the kernel runs. No kernel's result is this.
-pub const CANARY: u32 = 0xeeee_eeee;
-/// The same for 64-bit elements.
-pub const CANARY_64: u64 = 0xeeee_eeee_eeee_eeee;
+use crate::verify::catalogue::CaseInfo;
+use crate::verify::event::{Observation, Pace};
 
 /// Why a case ended before its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,23 +105,6 @@ fn select_code(agent: &Agent) -> Result<kernels::CodeObject, String> {
     Err(missing)
 }
 
-/// What a completion is waited for with.
-#[derive(Clone, Copy)]
-pub struct Completion<'a> {
-    /// The completion signal.
-    pub signal: &'a Signal,
-    /// Its value when the packet was published.
-    pub before: i64,
-    /// Its value when everything has completed.
-    pub expected: i64,
-    /// The queue.
-    pub queue: &'a Queue,
-    /// Index of the last packet that must complete.
-    pub index: u64,
-    /// The kernel's output as it is now; no elements for a packet without output.
-    pub output: &'a dyn Fn() -> OutputEvidence,
-}
-
 /// One case at work. Everything it makes lives as long as it does, longer than the queues, which the cases hold themselves: so
 /// nothing that a packet names goes away before the queue does.
 #[derive(Debug)]
@@ -141,8 +122,6 @@ pub struct Context<'lab> {
 /// Kernel arguments are handed out from blocks of this size.
 const ARGUMENT_BLOCK: usize = 64 * 1024;
 const ARGUMENT_ALIGNMENT: usize = 64;
-const FIRST_LOOK: Duration = Duration::from_millis(1);
-const LAST_LOOK: Duration = Duration::from_millis(16);
 
 impl Context<'_> {
     /// The agent under test.
@@ -269,90 +248,6 @@ impl Context<'_> {
         submitted
     }
 
-    /// Waits for a completion and holds the output against it.
-    ///
-    /// Where a lost completion is predicted, the wait ends once everything but the signal has happened and the signal then stayed
-    /// quiet; else it ends at the case's deadline, after one more look for a completion that is only late.
-    ///
-    /// # Errors
-    /// What happened instead of the completion.
-    pub fn complete(&mut self, awaited: &Completion<'_>) -> Step<()> {
-        let deadline = self.deadline();
-        let mut settled: Option<Instant> = None;
-        let mut look = FIRST_LOOK;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if self.fires_within(awaited, left.min(look)) {
-                return self.fired(awaited);
-            }
-            if awaited.queue.errors().first().is_some() {
-                return Err(self.not_fired(awaited));
-            }
-            if left.is_zero() {
-                return Err(self.overdue(awaited));
-            }
-            if let Some(quiet) = self.pace.quiet {
-                match settled {
-                    None if has_settled(awaited) => settled = Some(Instant::now()),
-                    Some(since) if since.elapsed() >= quiet.duration() => return Err(self.not_fired(awaited)),
-                    _ => {}
-                }
-            }
-            look = (look * 2).min(LAST_LOOK);
-        }
-    }
-
-    fn fires_within(&self, awaited: &Completion<'_>, span: Duration) -> bool {
-        // Below the expected value too: a signal that fired twice has fired.
-        let fired = Condition::Less(awaited.expected.saturating_add(1));
-        awaited.signal.wait(fired, Deadline::after(span), WaitMode::Active).is_satisfied()
-    }
-
-    fn fired(&mut self, awaited: &Completion<'_>) -> Step<()> {
-        let output = (awaited.output)();
-        self.record(awaited, output);
-        if let Some(status) = awaited.queue.errors().first() {
-            return Err(Stop(Outcome::QueueError { status: status.to_string() }));
-        }
-        let value = awaited.signal.load();
-        if value < awaited.expected {
-            return Err(Stop(Outcome::FiredTwice { value }));
-        }
-        if output.is_complete() {
-            return Ok(());
-        }
-        if output.wrong > 0 {
-            let OutputEvidence { elements, wrong, .. } = output;
-            return Err(Stop::wrong(format!("{wrong} of {elements} elements of the output are wrong")));
-        }
-        Err(Stop(Outcome::FalseCompletion))
-    }
-
-    fn overdue(&mut self, awaited: &Completion<'_>) -> Stop {
-        if self.fires_within(awaited, Pace::LATE_WINDOW) {
-            if let Err(stop) = self.fired(awaited) {
-                return stop;
-            }
-            let after_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-            return Stop(Outcome::CompletedLate { after_ms });
-        }
-        self.not_fired(awaited)
-    }
-
-    fn not_fired(&mut self, awaited: &Completion<'_>) -> Stop {
-        let output = (awaited.output)();
-        self.record(awaited, output);
-        if let Some(status) = awaited.queue.errors().first() {
-            return Stop(Outcome::QueueError { status: status.to_string() });
-        }
-        let consumed = awaited.queue.read_index() > awaited.index;
-        if output.elements > 0 && !output.is_absent() && !output.is_complete() {
-            let OutputEvidence { elements, right, wrong, untouched } = output;
-            self.note(format!("the output is partial: of {elements} elements {right} right, {wrong} wrong, {untouched} untouched"));
-        }
-        Stop(unfired_outcome(output, consumed))
-    }
-
     /// Waits until `reached` holds or the case's deadline has passed; says whether it holds.
     pub fn reaches(&self, reached: impl FnMut() -> bool) -> bool {
         poll(self.deadline(), reached)
@@ -375,24 +270,6 @@ impl Context<'_> {
         }
     }
 
-    /// Takes signal, queue and output into the evidence.
-    pub fn record(&mut self, awaited: &Completion<'_>, output: OutputEvidence) {
-        let fields = awaited.signal.snapshot();
-        self.evidence.signal = Some(SignalEvidence {
-            before: awaited.before,
-            after: awaited.signal.load(),
-            expected: awaited.expected,
-            event_id: fields.map_or(0, |fields| fields.event_id),
-            event_mailbox: fields
-                .filter(|fields| fields.event_mailbox_ptr != 0)
-                .map(|fields| format!("{:#x}", fields.event_mailbox_ptr)),
-            start_ts: fields.map_or(0, |fields| fields.start_ts),
-            end_ts: fields.map_or(0, |fields| fields.end_ts),
-        });
-        self.evidence.output = (output.elements > 0).then_some(output);
-        self.record_queue(awaited.queue);
-    }
-
     /// Takes the queue into the evidence.
     pub fn record_queue(&mut self, queue: &Queue) {
         self.evidence.queue = Some(QueueEvidence {
@@ -402,32 +279,6 @@ impl Context<'_> {
             header: self.header,
             error: queue.errors().first().map(|status| status.to_string()),
         });
-    }
-}
-
-/// Whether everything but the signal has happened.
-fn has_settled(awaited: &Completion<'_>) -> bool {
-    let output = (awaited.output)();
-    if output.elements > 0 { output.is_complete() } else { awaited.queue.read_index() > awaited.index }
-}
-
-/// What it means that a signal did not fire, by what else was seen.
-///
-/// | output | packet consumed | outcome |
-/// |---|---|---|
-/// | complete | any | completion-lost |
-/// | none asked for | yes | completion-lost |
-/// | none asked for | no | packet-not-fetched |
-/// | absent | no | packet-not-fetched |
-/// | absent or partial | yes | no-effect |
-/// | partial | no | no-effect |
-fn unfired_outcome(output: OutputEvidence, consumed: bool) -> Outcome {
-    match (output.elements, consumed) {
-        (0, true) => Outcome::CompletionLost,
-        (0, false) => Outcome::PacketNotFetched,
-        _ if output.is_complete() => Outcome::CompletionLost,
-        (_, false) if output.is_absent() => Outcome::PacketNotFetched,
-        _ => Outcome::NoEffect,
     }
 }
 
@@ -490,68 +341,9 @@ pub fn pointer(buffer: &Buffer) -> DevicePtr {
     DevicePtr(buffer.address())
 }
 
-/// No output.
-#[must_use]
-pub fn no_output() -> OutputEvidence {
-    OutputEvidence::default()
-}
-
-/// Compares the first `count` 32-bit elements of a buffer with what they must be.
-#[must_use]
-pub fn compare_words(buffer: &Buffer, count: usize, wanted: impl Fn(usize) -> u32) -> OutputEvidence {
-    tally(count, |position| {
-        let found = buffer.u32s()[position].load(Ordering::Relaxed);
-        (found == wanted(position), found == CANARY)
-    })
-}
-
-/// Counts elements by `look`, which says whether one is right and whether it is untouched.
-#[must_use]
-pub fn tally(count: usize, look: impl Fn(usize) -> (bool, bool)) -> OutputEvidence {
-    let mut output = OutputEvidence { elements: count as u64, ..OutputEvidence::default() };
-    for position in 0..count {
-        match look(position) {
-            (true, _) => output.right += 1,
-            (false, true) => output.untouched += 1,
-            (false, false) => output.wrong += 1,
-        }
-    }
-    output
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn output(right: u64, untouched: u64, wrong: u64) -> OutputEvidence {
-        OutputEvidence { elements: right + untouched + wrong, right, untouched, wrong }
-    }
-
-    #[test]
-    fn a_signal_that_did_not_fire_is_told_apart_by_output_and_read_index() {
-        let rows = [
-            (output(4, 0, 0), true, Outcome::CompletionLost),
-            (output(4, 0, 0), false, Outcome::CompletionLost),
-            (output(0, 0, 0), true, Outcome::CompletionLost),
-            (output(0, 0, 0), false, Outcome::PacketNotFetched),
-            (output(0, 4, 0), false, Outcome::PacketNotFetched),
-            (output(0, 4, 0), true, Outcome::NoEffect),
-            (output(1, 3, 0), true, Outcome::NoEffect),
-            (output(1, 3, 0), false, Outcome::NoEffect),
-            (output(0, 0, 4), true, Outcome::NoEffect),
-        ];
-        for (output, consumed, wanted) in rows {
-            assert_eq!(unfired_outcome(output, consumed), wanted, "{output:?}, consumed: {consumed}");
-        }
-    }
-
-    #[test]
-    fn an_element_is_right_untouched_or_wrong() {
-        let cells = [1_u32, 2, CANARY, 9];
-        let found = tally(4, |position| (cells[position] == position as u32 + 1, cells[position] == CANARY));
-        assert_eq!(found, output(2, 1, 1));
-        assert!(tally(0, |_| (false, false)).is_complete());
-    }
 
     #[test]
     fn polling_ends_at_its_deadline_and_looks_at_least_once() {
