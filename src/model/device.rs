@@ -22,6 +22,8 @@ use crate::hsa::sys::amd_queue_t;
 const SPIN: Duration = Duration::from_micros(50);
 /// Distance between looks at memory that a queue waits for and that rings no doorbell.
 const POLL: Duration = Duration::from_micros(50);
+/// Looks at idle queues between two looks at the clock, which would delay the sight of a doorbell by more than all of them.
+const LOOKS_PER_CLOCK_READ: u32 = 32;
 /// The longest sleep; doorbells and commands end it at once.
 const DOZE: Duration = Duration::from_millis(250);
 /// Rounds of a kernel shorter than this mean that its waves sleep rather than compute.
@@ -218,12 +220,20 @@ impl Worker {
         let mut last_look = last_progress;
         // Taken lazily: a packet should not cost a look at the clock.
         let mut moved = false;
+        let mut idle_looks = 0_u32;
         while self.shared.powered.load(Ordering::SeqCst) {
             moved |= self.obey();
             let turn = self.round();
             if turn == Turn::Progressed {
                 moved = true;
                 continue;
+            }
+            if turn == Turn::Idle {
+                idle_looks = idle_looks.wrapping_add(1);
+                if !idle_looks.is_multiple_of(LOOKS_PER_CLOCK_READ) {
+                    std::hint::spin_loop();
+                    continue;
+                }
             }
             let now = Instant::now();
             let round = now.duration_since(last_look);
