@@ -204,6 +204,9 @@ fn a_host_store_wakes_a_blocked_wait() {
 
 #[test]
 fn more_queues_than_the_agent_has_are_refused_and_come_back_when_destroyed() {
+    if !is_alone() {
+        return run_alone("objects::more_queues_than_the_agent_has_are_refused_and_come_back_when_destroyed", &[]);
+    }
     let session = Session::open();
     let mut queues = Vec::new();
     let refused = loop {

@@ -1,6 +1,8 @@
 //! An HSA application's view of the embedded runtime: only the C functions, and memory.
 
 use std::ffi::{CString, c_void};
+use std::path::Path;
+use std::process::Command;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -14,6 +16,27 @@ use aqlprobe::runtime::abi::{
     hsa_queue_destroy, hsa_queue_load_read_index_scacquire, hsa_shut_down, hsa_signal_create, hsa_signal_store_screlease,
     hsa_signal_wait_scacquire,
 };
+
+/// Set in a process that runs one test alone.
+const ALONE: &str = "AQLPROBE_TEST_ALONE";
+
+/// Whether this process runs one test alone, see [`run_alone`].
+pub fn is_alone() -> bool {
+    std::env::var_os(ALONE).is_some()
+}
+
+/// Runs one test of this file once more, in a process of its own: for what is one per process, as the environment and the
+/// number of queues are.
+pub fn run_alone(test: &str, environment: &[(&str, &Path)]) {
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(ALONE, "1")
+        .envs(environment.iter().copied())
+        .output()
+        .unwrap();
+    let stdout = String::from_utf8_lossy(&child.stdout);
+    assert!(child.status.success() && stdout.contains("1 passed"), "{stdout}{}", String::from_utf8_lossy(&child.stderr));
+}
 
 /// Bounds every wait of these tests; none is expected to last anywhere near it.
 pub const DEADLINE_TICKS: u64 = 30_000_000_000;
