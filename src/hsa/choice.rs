@@ -117,7 +117,7 @@ impl RuntimeChoice {
                     Ok(api) => Resolved::library(api, system),
                     Err(error) => Resolved::self_test(error.to_string()),
                 },
-                access => Resolved::self_test(access.to_string()),
+                access => Resolved::self_test(access.state()),
             }),
         }
     }

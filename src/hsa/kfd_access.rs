@@ -93,30 +93,43 @@ fn group_name(groups: &str, gid: u32) -> Option<String> {
     })
 }
 
+impl KfdAccess {
+    /// What is the matter, without what to do about it.
+    #[must_use]
+    pub fn state(&self) -> String {
+        match self {
+            Self::Usable => "/dev/kfd can be opened".to_owned(),
+            Self::Missing { path } => format!("there is no {}", path.display()),
+            Self::NoPermission { path, group } => format!("no permission to open {}: it belongs to group {group}", path.display()),
+            Self::Busy { path, message } => format!("{} is busy ({message})", path.display()),
+            Self::Failed { path, message } => format!("{} cannot be opened: {message}", path.display()),
+        }
+    }
+
+    /// What to check or to run; `None` when nothing is wrong.
+    #[must_use]
+    pub fn advice(&self) -> Option<String> {
+        match self {
+            Self::Usable => None,
+            Self::Missing { .. } => Some(
+                "the amdgpu driver is not loaded, has no supported GPU, or (in a container) the device was not passed in \
+                 (--device /dev/kfd --device /dev/dri); check `lsmod | grep amdgpu` and `dmesg | grep -i kfd`"
+                    .to_owned(),
+            ),
+            Self::NoPermission { group, .. } => Some(format!("run `sudo usermod -aG {group} $USER` and log in again")),
+            Self::Busy { path, .. } => Some(format!(
+                "a GPU reset may be under way, or other processes hold its resources; check `dmesg` and `fuser {}`",
+                path.display()
+            )),
+            Self::Failed { .. } => Some("check `dmesg | grep -i kfd`".to_owned()),
+        }
+    }
+}
+
 impl fmt::Display for KfdAccess {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Usable => formatter.write_str("/dev/kfd can be opened"),
-            Self::Missing { path } => write!(
-                formatter,
-                "there is no {}: the amdgpu driver is not loaded, has no supported GPU, or (in a container) the device was not passed in (--device /dev/kfd --device /dev/dri); check `lsmod | grep amdgpu` and `dmesg | grep -i kfd`",
-                path.display()
-            ),
-            Self::NoPermission { path, group } => write!(
-                formatter,
-                "no permission to open {}: it belongs to group {group}; run `sudo usermod -aG {group} $USER` and log in again",
-                path.display()
-            ),
-            Self::Busy { path, message } => write!(
-                formatter,
-                "{} is busy ({message}): a GPU reset may be under way, or other processes hold its resources; check `dmesg` and `fuser {}`",
-                path.display(),
-                path.display()
-            ),
-            Self::Failed { path, message } => {
-                write!(formatter, "{} cannot be opened: {message}; check `dmesg | grep -i kfd`", path.display())
-            }
-        }
+        formatter.write_str(&self.state())?;
+        self.advice().map_or(Ok(()), |advice| write!(formatter, "; {advice}"))
     }
 }
 

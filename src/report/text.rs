@@ -22,6 +22,9 @@ const FOUNDING_CASE: &str = "vector-copy";
 /// Those of `out`.
 pub fn write(report: &Report, style: TextStyle, out: &mut impl io::Write) -> io::Result<()> {
     writeln!(out, "{}", style.dress(Tone::Strong, bed_line(&report.bed)))?;
+    if report.bed.kind == BedKind::EmbeddedSelfTest {
+        writeln!(out, "To test a GPU: `aqlprobe verify --runtime system` says what this machine lacks")?;
+    }
     for device in &report.devices {
         writeln!(out)?;
         write_device(device, style, out)?;
@@ -191,7 +194,7 @@ fn write_failures(run: &RunReport, style: TextStyle, out: &mut impl io::Write) -
         writeln!(out)?;
         writeln!(out, "{}: {names}: {}", mode_heading(run.atomics), outcome_words(first, style))?;
         if let Some(expected) = &first.expected {
-            writeln!(out, "  Expected: {}", tame(expected))?;
+            writeln!(out, "  Predicted: {}", tame(expected))?;
         }
         if let Some(cause) = &first.cause {
             writeln!(out, "  Cause: {}", tame(cause))?;

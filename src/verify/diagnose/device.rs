@@ -44,7 +44,7 @@ pub fn diagnose(device: &DeviceFacts<'_>, runs: &[RunReport]) -> Diagnosis {
         }
     }
     if let Some(off) = off.filter(|_| on.is_some()) {
-        return both(deciding, off);
+        return both(device, deciding, off);
     }
     plain(&format!("{} with AtomicOps {}", passed(deciding), state(deciding)), ExitCode::Pass)
 }
@@ -159,7 +159,7 @@ pub fn enable_command(short_bdf: &str) -> String {
     format!("setpci -s {short_bdf} CAP_EXP+28.w=40:40")
 }
 
-fn both(on: &RunReport, off: &RunReport) -> Diagnosis {
+fn both(device: &DeviceFacts<'_>, on: &RunReport, off: &RunReport) -> Diagnosis {
     let contradiction = off.cases.iter().find(|case| case.standing == Standing::Failed);
     if let Some(case) = contradiction {
         return Diagnosis {
@@ -187,7 +187,9 @@ fn both(on: &RunReport, off: &RunReport) -> Diagnosis {
     } else {
         Some("without AtomicOps it completes as well: this device does not need them".to_owned())
     };
-    Diagnosis { summary: format!("{} with AtomicOps {}", passed(on), state(on)), cause, fix: None, exit_code: ExitCode::Pass }
+    // The bit goes back to what it was, so a path that was found not to deliver still needs its repair.
+    let fix = device.path.filter(|_| lost > 0).and_then(|path| path.fixes.first().cloned());
+    Diagnosis { summary: format!("{} with AtomicOps {}", passed(on), state(on)), cause, fix, exit_code: ExitCode::Pass }
 }
 
 #[cfg(test)]
@@ -220,6 +222,18 @@ mod tests {
         assert_eq!(diagnosis.exit_code, ExitCode::Pass);
         assert_eq!(diagnosis.summary, "all 2 cases complete with AtomicOps enabled");
         assert!(diagnosis.cause.unwrap().contains("1 of 2 cases would hang"));
+    }
+
+    #[test]
+    fn a_pass_on_a_path_that_was_found_not_to_deliver_still_names_its_repair() {
+        let found = path(PathCapability::Incapable);
+        let device = DeviceFacts { path: Some(&found), ..FIJI };
+        let off = |case| run(AtomicsMode::Off, holds(false), vec![case]);
+        let on = || run(AtomicsMode::On, holds(true), vec![passes("nop")]);
+        let needed = diagnose(&device, &[off(loses("nop", Standing::AsPredicted)), on()]);
+        assert_eq!((needed.exit_code, needed.fix.as_deref()), (ExitCode::Pass, Some("move the card")));
+        let not_needed = diagnose(&device, &[off(passes("nop")), on()]);
+        assert_eq!((not_needed.exit_code, not_needed.fix), (ExitCode::Pass, None));
     }
 
     #[test]
