@@ -10,11 +10,8 @@ use std::path::{Path, PathBuf};
 use super::bus::{Admission, Fabric, OperandWidth, RmwOp};
 use super::live_config::{LiveConfig, LiveCounters, LiveFileError};
 use crate::pci::sysfs::{SysfsError, SysfsRoot};
+use crate::pci::tree::FABRIC_COUNTERS_FILE;
 use crate::pci::{Bdf, CapabilityError, ConfigOffset, ConfigSpace, PcieCapability, PortType, registers as reg};
-
-/// Name of the file in the endpoint's directory that holds the fabric's counters: seven little-endian 64-bit words in the order
-/// of [`FabricCounters`].
-pub const COUNTERS_FILE: &str = "aqlprobe_fabric";
 
 /// Why an AtomicOp to host memory was dropped, in the order in which it is looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -157,7 +154,7 @@ impl PciPath {
         let hierarchy = root.hierarchy(endpoint)?;
         let above: Vec<PathBuf> =
             hierarchy.hops.iter().rev().filter(|hop| hop.bdf != *endpoint).map(|hop| root.config_file(&hop.bdf)).collect();
-        Self::from_files(&root.config_file(endpoint), &above, &root.device_dir(endpoint).join(COUNTERS_FILE))
+        Self::from_files(&root.config_file(endpoint), &above, &root.device_dir(endpoint).join(FABRIC_COUNTERS_FILE))
     }
 
     /// `above`: the endpoint's neighbour first.

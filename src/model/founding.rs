@@ -230,7 +230,7 @@ mod tests {
         for width in [OperandWidth::Bits32, OperandWidth::Bits64] {
             assert_eq!(path.admit(RmwOp::Add, width), Admission::Performed);
         }
-        assert!(root.device_dir(&ENDPOINT).join(crate::model::fabric::COUNTERS_FILE).is_file());
+        assert!(root.device_dir(&ENDPOINT).join(crate::pci::tree::FABRIC_COUNTERS_FILE).is_file());
     }
 
     #[test]

@@ -4,8 +4,9 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-use super::fabric::{COUNTERS_FILE, PciPath};
+use super::fabric::PciPath;
 use super::founding::FIJI_CONFIG;
+use crate::pci::tree::FABRIC_COUNTERS_FILE;
 use crate::pci::tree::{BridgeImage, BusNumbers};
 use crate::pci::{ConfigSpace, registers as reg};
 
@@ -38,11 +39,12 @@ impl TestPath {
     }
 
     pub(super) fn open(&self) -> PciPath {
-        PciPath::from_files(&self.folder.path().join("config"), &self.above, &self.folder.path().join(COUNTERS_FILE)).unwrap()
+        PciPath::from_files(&self.folder.path().join("config"), &self.above, &self.folder.path().join(FABRIC_COUNTERS_FILE))
+            .unwrap()
     }
 
     pub(super) fn counters_file(&self) -> Vec<u8> {
-        fs::read(self.folder.path().join(COUNTERS_FILE)).unwrap()
+        fs::read(self.folder.path().join(FABRIC_COUNTERS_FILE)).unwrap()
     }
 
     /// What `setpci` does to the endpoint's Device Control 2.

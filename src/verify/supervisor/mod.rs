@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::hsa::RuntimeChoice;
 use crate::pci::Bdf;
+use crate::pci::tree::FABRIC_COUNTERS_FILE;
 use crate::report::{
     AtomicsMode, BedKind, BedReport, CaseReport, DeviceReport, Evidence, FabricCounters, Outcome, PathReport, Prediction, Report,
     RequesterReadback, RunReport, Tool,
@@ -29,9 +30,6 @@ use bed::ReadyBed;
 use interrupt::Interrupts;
 use process::Worker;
 use requester::Requester;
-
-/// The file in an endpoint's sysfs directory in which a bed that counts AtomicOps does so; see `FabricCounters::from_file_bytes`.
-const FABRIC_FILE: &str = "aqlprobe_fabric";
 
 /// See [`super::run`].
 pub fn run(request: &VerifyRequest, observer: &mut dyn Observer) -> Result<Report, VerifyError> {
@@ -202,7 +200,7 @@ impl Bench<'_> {
     ) -> Result<RunReport, VerifyError> {
         let facts = RunFacts { mode, requester: &requester, path, prediction };
         let quiet = (facts.expectation() == Expectation::LosesCompletions).then_some(Pace::QUIET);
-        let fabric_file = bdf.map(|bdf| self.bed.sysfs.device_dir(&bdf).join(FABRIC_FILE)).filter(|file| file.exists());
+        let fabric_file = bdf.map(|bdf| self.bed.sysfs.device_dir(&bdf).join(FABRIC_COUNTERS_FILE)).filter(|file| file.exists());
         let mut plan = WorkerPlan {
             supervisor: std::process::id(),
             runtime: self.bed.runtime.clone(),
