@@ -92,7 +92,7 @@ enum Atomics {
     AsFound,
     /// Set it, and put it back
     On,
-    /// Clear it, and put it back
+    /// Clear it, and put it back; whatever else uses the GPU has no AtomicOps meanwhile
     Off,
     /// First cleared, then set, then put back
     Both,

@@ -1,9 +1,9 @@
 //! `verify`: run the cases on a device with AtomicOps off and on, and say what that comes to.
 //!
-//! The device work happens in a *worker* process ([`worker_main`], the same binary) which streams [`event::WorkerEvent`]s to the
+//! The device work happens in a *worker* process ([`worker_main`], the same binary) which streams `event::WorkerEvent`s to the
 //! supervisor ([`run`]). The supervisor owns the device's AtomicOp Requester Enable bit, holds every case to a deadline, kills a
 //! worker that wedges, and puts the bit back whatever happens. What was seen is then held against what was predicted
-//! ([`diagnose`]); nothing in this room knows which bed it runs on except by name.
+//! (`diagnose`); nothing in this room knows which bed it runs on except by name.
 
 mod cases;
 mod catalogue;
