@@ -191,7 +191,7 @@ mod tests {
         let capability = config.pcie_capability().unwrap().unwrap();
         assert_eq!(
             (capability.offset, capability.version, capability.port_type),
-            (ConfigOffset(0x58), 2, PortType::LegacyEndpoint)
+            (ConfigOffset(0x58), Some(2), PortType::LegacyEndpoint)
         );
         assert_eq!(config.u32(capability.offset + reg::DEVCAP2), Some(0x0070_0000));
         assert_eq!(capability.devctl2(), Some(ConfigOffset(0x80)));

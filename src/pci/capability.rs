@@ -98,21 +98,26 @@ impl Serialize for PortType {
 pub struct PcieCapability {
     /// Where the capability starts.
     pub offset: ConfigOffset,
-    /// Capability version. Version 1 is shorter: it has neither Device Capabilities 2 nor Device Control 2.
-    pub version: u8,
+    /// Capability version, where known. Version 1 is shorter: it has neither Device Capabilities 2 nor Device Control 2.
+    pub version: Option<u8>,
     /// What the function is.
     pub port_type: PortType,
 }
 
 impl PcieCapability {
+    /// Whether the capability may be as long as version 2 made it.
+    fn has_second_registers(&self) -> bool {
+        self.version.is_none_or(|version| version >= 2)
+    }
+
     /// Where Device Capabilities 2 is; `None` when the capability's version does not have it.
     pub fn devcap2(&self) -> Option<ConfigOffset> {
-        (self.version >= 2).then(|| self.offset + reg::DEVCAP2)
+        self.has_second_registers().then(|| self.offset + reg::DEVCAP2)
     }
 
     /// Where Device Control 2 is; `None` when the capability's version does not have it.
     pub fn devctl2(&self) -> Option<ConfigOffset> {
-        (self.version >= 2).then(|| self.offset + reg::DEVCTL2)
+        self.has_second_registers().then(|| self.offset + reg::DEVCTL2)
     }
 }
 
@@ -156,7 +161,7 @@ impl ConfigSpace {
         let Some(offset) = self.capability(reg::PCIE_CAP_ID)? else { return Ok(None) };
         let flags = self.known_u16(offset + reg::PCIE_CAPABILITIES)?;
         let port_type = PortType::from_bits((flags >> 4 & 0xf) as u8);
-        Ok(Some(PcieCapability { offset, version: (flags & 0xf) as u8, port_type }))
+        Ok(Some(PcieCapability { offset, version: Some((flags & 0xf) as u8), port_type }))
     }
 
     /// Finds Advanced Error Reporting by walking the extended list from 0x100 (PCIe 7.6).
@@ -261,7 +266,7 @@ mod tests {
     #[test]
     fn the_capability_is_found_by_walking_with_the_low_two_bits_of_pointers_ignored() {
         let config = with_list(0x4b, &[(0x48, [0x09, 0x52, 0, 0]), (0x50, [0x01, 0x58, 0, 0]), (0x58, [0x10, 0, 0x12, 0])]);
-        let expected = PcieCapability { offset: ConfigOffset(0x58), version: 2, port_type: PortType::LegacyEndpoint };
+        let expected = PcieCapability { offset: ConfigOffset(0x58), version: Some(2), port_type: PortType::LegacyEndpoint };
         assert_eq!(config.pcie_capability(), Ok(Some(expected)));
     }
 
@@ -305,7 +310,7 @@ mod tests {
     fn version_1_has_no_second_control_register() {
         let config = with_list(0x58, &[(0x58, [0x10, 0, 0x11, 0])]);
         let capability = config.pcie_capability().unwrap().unwrap();
-        assert_eq!((capability.version, capability.devcap2(), capability.devctl2()), (1, None, None));
+        assert_eq!((capability.version, capability.devcap2(), capability.devctl2()), (Some(1), None, None));
     }
 
     #[test]

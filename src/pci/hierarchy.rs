@@ -4,6 +4,7 @@ use super::bdf::Bdf;
 use super::capability::{CapabilityError, PcieCapability, PortType};
 use super::config::ConfigSpace;
 use super::dump::DumpedFunction;
+use super::register::Register;
 use super::registers as reg;
 use serde::{Serialize, Serializer};
 use std::fmt;
@@ -61,8 +62,8 @@ impl Serialize for PcieReading {
     }
 }
 
-/// A function on the path with the registers that decide about AtomicOps. `None` in a register means unknown, or not there
-/// in this version of the capability; never zero.
+/// A function on the path with the registers that decide about AtomicOps. A register that does not exist in this version of the
+/// capability is unknown here; [`Hop::atomic_capabilities`] and [`Hop::atomic_control`] say what the rule makes of that.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Hop {
     /// Its address.
@@ -80,15 +81,15 @@ pub struct Hop {
     /// The PCI Express capability. Serialized as the capability, or as null: `role` and `unknown_because` tell the rest.
     pub pcie: PcieReading,
     /// Command register.
-    pub command: Option<u16>,
+    pub command: Register,
     /// Device Status.
-    pub device_status: Option<u16>,
+    pub device_status: Register,
     /// Device Capabilities 2.
-    pub device_capabilities_2: Option<u32>,
+    pub device_capabilities_2: Register,
     /// Device Control 2.
-    pub device_control_2: Option<u16>,
+    pub device_control_2: Register,
     /// Uncorrectable Error Status of Advanced Error Reporting.
-    pub uncorrectable_error_status: Option<u32>,
+    pub uncorrectable_error_status: Register,
     /// Why registers are unknown, in a sentence; `None` when the capability was read.
     pub unknown_because: Option<String>,
 }
@@ -112,20 +113,20 @@ impl Hop {
             device_id,
             physical_function: None,
             pcie,
-            command: header(config.u16(reg::COMMAND)),
-            device_status: None,
-            device_capabilities_2: None,
-            device_control_2: None,
-            uncorrectable_error_status: None,
+            command: Register::read(header(config.u16(reg::COMMAND))),
+            device_status: Register::UNKNOWN,
+            device_capabilities_2: Register::UNKNOWN,
+            device_control_2: Register::UNKNOWN,
+            uncorrectable_error_status: Register::UNKNOWN,
             unknown_because: None,
         };
         match pcie {
             PcieReading::Present(capability) => {
-                hop.device_status = config.u16(capability.offset + reg::DEVSTA);
-                hop.device_capabilities_2 = capability.devcap2().and_then(|at| config.u32(at));
-                hop.device_control_2 = capability.devctl2().and_then(|at| config.u16(at));
+                hop.device_status = Register::read(config.u16(capability.offset + reg::DEVSTA));
+                hop.device_capabilities_2 = Register::read(capability.devcap2().and_then(|at| config.u32(at)));
+                hop.device_control_2 = Register::read(capability.devctl2().and_then(|at| config.u16(at)));
                 let aer = config.advanced_error_reporting().ok().flatten();
-                hop.uncorrectable_error_status = aer.and_then(|at| config.u32(at + reg::AER_UNCORRECTABLE_STATUS));
+                hop.uncorrectable_error_status = Register::read(aer.and_then(|at| config.u32(at + reg::AER_UNCORRECTABLE_STATUS)));
             }
             PcieReading::Absent => {}
             PcieReading::Unknown(error) => hop.unknown_because = Some(error.to_string()),
@@ -142,20 +143,20 @@ impl Hop {
     }
 
     /// Device Capabilities 2 as the rule for AtomicOps takes it: a function without the register (no capability, or version 1)
-    /// has none of its bits, which is how Linux reads it too. `None` is unknown.
-    pub fn atomic_capabilities(&self) -> Option<u32> {
-        if self.lacks_second_registers() { Some(0) } else { self.device_capabilities_2 }
+    /// has none of its bits, which is how Linux reads it too.
+    pub fn atomic_capabilities(&self) -> Register {
+        if self.lacks_second_registers() { Register::whole(0) } else { self.device_capabilities_2 }
     }
 
     /// Device Control 2 as the rule for AtomicOps takes it; see [`Hop::atomic_capabilities`].
-    pub fn atomic_control(&self) -> Option<u16> {
-        if self.lacks_second_registers() { Some(0) } else { self.device_control_2 }
+    pub fn atomic_control(&self) -> Register {
+        if self.lacks_second_registers() { Register::whole(0) } else { self.device_control_2 }
     }
 
     /// Whether Device Capabilities 2 and Device Control 2 are known not to exist.
     fn lacks_second_registers(&self) -> bool {
         match self.pcie {
-            PcieReading::Present(capability) => capability.version < 2,
+            PcieReading::Present(capability) => capability.version.is_some_and(|version| version < 2),
             PcieReading::Absent => true,
             PcieReading::Unknown(_) => false,
         }
@@ -248,18 +249,19 @@ mod tests {
     #[test]
     fn registers_and_name_come_from_config_space() {
         let fiji = hop(FIJI_AFTER, 256);
-        assert_eq!((fiji.vendor_id, fiji.device_id, fiji.command), (Some(0x1002), Some(0x7300), Some(0x0507)));
-        assert_eq!((fiji.device_capabilities_2, fiji.device_control_2), (Some(0x0070_0000), Some(0x0040)));
-        assert_eq!(fiji.uncorrectable_error_status, None);
+        assert_eq!((fiji.vendor_id, fiji.device_id, fiji.command), (Some(0x1002), Some(0x7300), Register::whole(0x0507)));
+        assert_eq!((fiji.device_capabilities_2, fiji.device_control_2), (Register::whole(0x0070_0000), Register::whole(0x0040)));
+        assert_eq!(fiji.uncorrectable_error_status, Register::UNKNOWN);
         assert!(fiji.name.contains("Fiji"));
-        assert_eq!(hop(NAVI, 0x170).uncorrectable_error_status, Some(0));
+        assert_eq!(hop(NAVI, 0x170).uncorrectable_error_status, Register::whole(0));
     }
 
     #[test]
     fn a_register_past_the_known_bytes_is_unknown_and_the_ones_before_it_are_not() {
         let fiji = hop(FIJI_AFTER, 0x80);
-        assert_eq!((fiji.device_capabilities_2, fiji.device_control_2), (Some(0x0070_0000), None));
-        assert_eq!((fiji.atomic_capabilities(), fiji.atomic_control()), (Some(0x0070_0000), None));
+        let (capabilities, control) = (Register::whole(0x0070_0000), Register::UNKNOWN);
+        assert_eq!((fiji.device_capabilities_2, fiji.device_control_2), (capabilities, control));
+        assert_eq!((fiji.atomic_capabilities(), fiji.atomic_control()), (capabilities, control));
     }
 
     #[test]

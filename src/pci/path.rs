@@ -264,11 +264,11 @@ fn bridges<'a>(hierarchy: &'a Hierarchy, endpoint: &'a Hop, faults: &mut Vec<(&'
 }
 
 fn root_port<'a>(root: &'a Hop, faults: &mut Vec<(&'a Hop, Cause)>) {
-    match root.atomic_capabilities() {
+    match root.atomic_capabilities().all(NEEDED_COMPLETERS) {
         None => faults.push((root, Cause::Unreadable)),
-        Some(bits) if bits & NEEDED_COMPLETERS == NEEDED_COMPLETERS => {}
-        Some(_) if advice::is_emulated_by_qemu(root) => faults.push((root, Cause::EmulatedRootPortDoesNotComplete)),
-        Some(_) => faults.push((root, Cause::RootPortDoesNotComplete)),
+        Some(true) => {}
+        Some(false) if advice::is_emulated_by_qemu(root) => faults.push((root, Cause::EmulatedRootPortDoesNotComplete)),
+        Some(false) => faults.push((root, Cause::RootPortDoesNotComplete)),
     }
 }
 
@@ -283,8 +283,8 @@ fn bridge<'a>(hop: &'a Hop, faults: &mut Vec<(&'a Hop, Cause)>) {
         Some(PortType::SwitchDownstream) => false,
         _ => return,
     };
-    let blocks = if faces_root { hop.atomic_control().map(|bits| bits & reg::EGRESS_BLOCK != 0) } else { Some(false) };
-    let routes = hop.atomic_capabilities().map(|bits| bits & reg::ATOMIC_ROUTING != 0);
+    let blocks = if faces_root { hop.atomic_control().all(reg::EGRESS_BLOCK.into()) } else { Some(false) };
+    let routes = hop.atomic_capabilities().all(reg::ATOMIC_ROUTING);
     if blocks == Some(true) {
         faults.push((hop, Cause::EgressBlocked));
     }
@@ -300,14 +300,14 @@ fn requester<'a>(endpoint: &'a Hop, faults: &mut Vec<(&'a Hop, Cause)>) -> Enabl
     if endpoint.physical_function.is_some() {
         return EnableBit::Unknown;
     }
-    match (endpoint.pcie, endpoint.atomic_control()) {
-        (_, Some(bits)) if bits & reg::REQUESTER_ENABLE != 0 => EnableBit::Enabled,
+    match (endpoint.pcie, endpoint.atomic_control().all(reg::REQUESTER_ENABLE.into())) {
+        (_, Some(true)) => EnableBit::Enabled,
         (PcieReading::Absent, _) => EnableBit::Disabled,
         (PcieReading::Present(capability), _) if capability.devctl2().is_none() => {
             faults.push((endpoint, Cause::NoRequesterRegister));
             EnableBit::Disabled
         }
-        (_, Some(_)) => {
+        (_, Some(false)) => {
             faults.push((endpoint, Cause::RequesterDisabled));
             EnableBit::Disabled
         }
@@ -320,10 +320,10 @@ fn requester<'a>(endpoint: &'a Hop, faults: &mut Vec<(&'a Hop, Cause)>) -> Enabl
 }
 
 fn bus_master<'a>(endpoint: &'a Hop, faults: &mut Vec<(&'a Hop, Cause)>) -> EnableBit {
-    match endpoint.command {
+    match endpoint.command.all(reg::COMMAND_BUS_MASTER.into()) {
         None => EnableBit::Unknown,
-        Some(bits) if bits & reg::COMMAND_BUS_MASTER != 0 => EnableBit::Enabled,
-        Some(_) => {
+        Some(true) => EnableBit::Enabled,
+        Some(false) => {
             faults.push((endpoint, Cause::BusMasterDisabled));
             EnableBit::Disabled
         }
@@ -331,8 +331,8 @@ fn bus_master<'a>(endpoint: &'a Hop, faults: &mut Vec<(&'a Hop, Cause)>) -> Enab
 }
 
 fn traces(hop: &Hop) -> Vec<ErrorTrace> {
-    let status = hop.uncorrectable_error_status.unwrap_or(0);
-    let recorded = |bit: u32, kind| (status & bit != 0).then_some(ErrorTrace { bdf: hop.bdf, kind });
+    let recorded =
+        |bit: u32, kind| (hop.uncorrectable_error_status.all(bit) == Some(true)).then_some(ErrorTrace { bdf: hop.bdf, kind });
     [
         recorded(reg::AER_ATOMIC_EGRESS_BLOCKED, ErrorTraceKind::AtomicEgressBlocked),
         recorded(reg::AER_UNSUPPORTED_REQUEST, ErrorTraceKind::UnsupportedRequest),

@@ -283,7 +283,7 @@ mod tests {
     fn built_images_say_what_they_were_asked_to_say() {
         let upstream = BridgeImage::switch_upstream(buses(1, 2, 3)).egress(EgressBlocking::Blocked).build();
         let capability = upstream.pcie_capability().unwrap().unwrap();
-        assert_eq!((capability.port_type, capability.version), (PortType::SwitchUpstream, 2));
+        assert_eq!((capability.port_type, capability.version), (PortType::SwitchUpstream, Some(2)));
         assert_eq!(upstream.u32(capability.devcap2().unwrap()), Some(0x40));
         assert_eq!(upstream.u16(capability.devctl2().unwrap()), Some(0x80));
         let root_port = BridgeImage::root_port(buses(0, 0x0b, 0x0b)).build();

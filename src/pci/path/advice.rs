@@ -47,8 +47,8 @@ fn sentence(hop: &Hop, cause: Cause) -> String {
 }
 
 fn completed(hop: &Hop) -> &'static str {
-    let bits = hop.atomic_capabilities().unwrap_or(0);
-    match (bits & reg::COMPLETER_32 != 0, bits & reg::COMPLETER_64 != 0) {
+    let completes = |mask| hop.atomic_capabilities().all(mask) == Some(true);
+    match (completes(reg::COMPLETER_32), completes(reg::COMPLETER_64)) {
         (false, false) => "no AtomicOps",
         (true, false) => "32-bit AtomicOps only",
         (false, true) => "64-bit AtomicOps only",

@@ -68,8 +68,8 @@ fn hop(hop: &Hop, is_device: bool) -> HopReport {
         _ if is_device => report::HopRole::Endpoint,
         _ => report::HopRole::Other,
     };
-    let capable = |mask: u32| Some(Bit::of(hop.atomic_capabilities().map(|value| value & mask != 0)));
-    let control = |mask: u16| Some(Bit::of(hop.atomic_control().map(|value| value & mask != 0)));
+    let capable = |mask: u32| Some(Bit::of(hop.atomic_capabilities().all(mask)));
+    let control = |mask: u16| Some(Bit::of(hop.atomic_control().all(mask.into())));
     let is_root = role == report::HopRole::RootPort;
     let is_switch = matches!(role, report::HopRole::SwitchUpstream | report::HopRole::SwitchDownstream);
     let id = hop.vendor_id.zip(hop.device_id).map(|(vendor, device)| format!("{vendor:04x}:{device:04x}"));
@@ -87,7 +87,7 @@ fn hop(hop: &Hop, is_device: bool) -> HopReport {
         completer_64: if is_root { capable(registers::COMPLETER_64) } else { None },
         egress_blocked: if is_switch { control(registers::EGRESS_BLOCK) } else { None },
         requester_enable: if is_device { control(registers::REQUESTER_ENABLE) } else { None },
-        bus_master: is_device.then(|| Bit::of(hop.command.map(|value| value & registers::COMMAND_BUS_MASTER != 0))),
+        bus_master: is_device.then(|| Bit::of(hop.command.all(registers::COMMAND_BUS_MASTER.into()))),
         note,
     }
 }
