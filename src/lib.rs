@@ -5,6 +5,7 @@
 #![deny(missing_docs)]
 
 pub mod aql;
+pub mod audit;
 pub mod hsa;
 pub mod kernels;
 pub mod kfd;

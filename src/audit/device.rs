@@ -1,0 +1,195 @@
+//! The audit of one device.
+
+use super::answer::Answer;
+use super::dmesg::Refusal;
+use super::hop::{AuditedHop, Link};
+use super::kfd::{Ground, KfdAnswer};
+use super::links;
+use crate::kfd::topology::Node;
+use crate::pci::path::{self, Cause, Delivery, ErrorTrace, Finding, PathVerdict};
+use crate::pci::{Bdf, Hierarchy, Hop, PcieReading, registers as reg};
+use serde::Serialize;
+
+/// What is known beside the path. Everything may be missing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// The kernel driver that has the device.
+    pub driver: Option<String>,
+    /// The links of the hops, in their order; shorter or empty where they are not known.
+    pub links: Vec<Option<Link>>,
+    /// KFD's node of the GPU.
+    pub kfd_node: Option<Node>,
+    /// All of KFD's nodes.
+    pub kfd_nodes: Vec<Node>,
+    /// Version of the MEC firmware, as amdgpu tells it.
+    pub mec_firmware: Option<u32>,
+    /// KFD's refusals in the kernel's log.
+    pub refusals: Vec<Refusal>,
+    /// Remarks on what could not be read and what would help.
+    pub notes: Vec<String>,
+}
+
+/// What to do, with the register it is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Fix {
+    /// The hop.
+    pub bdf: Bdf,
+    /// What to do, in a sentence.
+    pub advice: String,
+    /// The command that does it, to be run as root, when there is one.
+    pub command: Option<String>,
+    /// What the command changes, with its offset in this device's config space.
+    pub register: Option<String>,
+}
+
+/// One device, audited.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AuditedDevice {
+    /// Its address.
+    pub bdf: Bdf,
+    /// Vendor and device ID, `1002:7300`.
+    pub id: Option<String>,
+    /// Vendor and device in words.
+    pub name: String,
+    /// The kernel driver that has it.
+    pub driver: Option<String>,
+    /// Whether its path can carry AtomicOps to host memory.
+    pub path_capable: Answer,
+    /// Whether it may send AtomicOps now (Requester Enable).
+    pub enabled: Answer,
+    /// Whether KFD takes it.
+    pub kfd: KfdAnswer,
+    /// What follows from running without AtomicOps; empty when it does not.
+    pub consequences: Vec<String>,
+    /// The first hop that certainly stands in the way.
+    pub first_bad_hop: Option<Bdf>,
+    /// The path, root port first, the device last.
+    pub hops: Vec<AuditedHop>,
+    /// What stands in the way or is not known, the path first.
+    pub findings: Vec<Finding>,
+    /// What to do, the first thing first.
+    pub fixes: Vec<Fix>,
+    /// Errors that hops have recorded.
+    pub traces: Vec<ErrorTrace>,
+    /// Where KFD and config space contradict each other.
+    pub contradictions: Vec<String>,
+    /// Remarks on what could not be read and what would help.
+    pub notes: Vec<String>,
+    #[serde(skip)]
+    delivery: Delivery,
+    #[serde(skip)]
+    reaches_memory_without_pcie: bool,
+}
+
+impl AuditedDevice {
+    /// Whether nothing is left to do: AtomicOps reach host memory now, or the GPU does without PCIe.
+    pub fn is_in_order(&self) -> bool {
+        let lost_elsewhere = self.delivery == Delivery::Lost;
+        self.reaches_memory_without_pcie
+            || (self.path_capable == Answer::Yes && self.enabled == Answer::Yes && !lost_elsewhere)
+    }
+
+    /// Whether AtomicOps are no question for it, as for an integrated GPU.
+    pub fn reaches_memory_without_pcie(&self) -> bool {
+        self.reaches_memory_without_pcie
+    }
+
+    /// The verdict in one sentence.
+    pub fn sentence(&self) -> String {
+        let bdf = self.bdf;
+        if self.reaches_memory_without_pcie {
+            return format!("{bdf} is an integrated GPU: its atomics reach memory without PCIe.");
+        }
+        match (self.is_in_order(), self.delivery) {
+            (true, Delivery::Delivered) => format!("AtomicOps of {bdf} reach host memory."),
+            (true, _) => format!("AtomicOps of {bdf} reach host memory as far as the input shows (Bus Master is not shown)."),
+            (false, Delivery::Lost) => format!("AtomicOps of {bdf} do not reach host memory."),
+            (false, _) => format!("Whether AtomicOps of {bdf} reach host memory is not known."),
+        }
+    }
+}
+
+/// Audits the device at the end of a path. `None` for a path without hops.
+pub fn audit(hierarchy: &Hierarchy, facts: &Facts) -> Option<AuditedDevice> {
+    let device = hierarchy.endpoint()?;
+    let verdict = path::judge(hierarchy);
+    let ground = Ground::new(device, &verdict, facts);
+    let kfd = ground.answer();
+    let reaches_memory_without_pcie = ground.needs_no_pcie();
+    let (enabled, mut notes) = enabled(&verdict, facts);
+    notes.extend(facts.notes.iter().cloned());
+    let contradictions = match &facts.kfd_node {
+        Some(node) if !reaches_memory_without_pcie => links::contradictions(device, &verdict, node, &facts.kfd_nodes),
+        _ => Vec::new(),
+    };
+    let links = facts.links.iter().copied().chain(std::iter::repeat(None));
+    let hops: Vec<AuditedHop> = hierarchy.hops.iter().zip(links).map(|(hop, link)| AuditedHop::of(hop, link)).collect();
+    let id = hops.last().and_then(|hop| hop.id.clone());
+    let wanted = !reaches_memory_without_pcie;
+    Some(AuditedDevice {
+        bdf: device.bdf,
+        id,
+        name: device.name.clone(),
+        driver: facts.driver.clone(),
+        path_capable: verdict.path.into(),
+        enabled,
+        consequences: ground.consequences(&kfd),
+        kfd,
+        first_bad_hop: verdict.findings.iter().find(|finding| wanted && is_certain(finding)).map(|finding| finding.bdf),
+        hops,
+        fixes: if wanted { fixes(hierarchy, &verdict) } else { Vec::new() },
+        findings: if wanted { verdict.findings } else { Vec::new() },
+        traces: verdict.traces,
+        contradictions,
+        notes,
+        delivery: verdict.delivery,
+        reaches_memory_without_pcie,
+    })
+}
+
+/// Config space decides; where it cannot be read, KFD's link flags do, which anybody may read.
+fn enabled(verdict: &PathVerdict, facts: &Facts) -> (Answer, Vec<String>) {
+    let answer = Answer::from(verdict.requester);
+    let by_kfd = facts.kfd_node.as_ref().and_then(|node| links::requester_by_kfd(node, &facts.kfd_nodes));
+    match (answer, by_kfd) {
+        (Answer::Unknown, Some(set)) => {
+            let note = "Requester Enable is not readable; whether it is set is what KFD's link flags say.".to_owned();
+            (Answer::from(Some(set)), vec![note])
+        }
+        _ => (answer, Vec::new()),
+    }
+}
+
+/// Whether a finding answers the question instead of leaving it open.
+fn is_certain(finding: &Finding) -> bool {
+    !matches!(finding.cause, Cause::Unreadable | Cause::HopsMissing)
+}
+
+/// The certain findings first, the same advice once.
+fn fixes(hierarchy: &Hierarchy, verdict: &PathVerdict) -> Vec<Fix> {
+    let (certain, open): (Vec<&Finding>, Vec<&Finding>) = verdict.findings.iter().partition(|finding| is_certain(finding));
+    let mut fixes: Vec<Fix> = Vec::new();
+    for finding in certain.into_iter().chain(open) {
+        if fixes.iter().any(|fix| fix.advice == finding.fix.advice && fix.command == finding.fix.command) {
+            continue;
+        }
+        let hop = hierarchy.hops.iter().find(|hop| hop.bdf == finding.bdf);
+        fixes.push(Fix {
+            bdf: finding.bdf,
+            advice: finding.fix.advice.clone(),
+            command: finding.fix.command.clone(),
+            register: hop.and_then(|hop| register(hop, finding.cause)),
+        });
+    }
+    fixes
+}
+
+fn register(hop: &Hop, cause: Cause) -> Option<String> {
+    let PcieReading::Present(capability) = hop.pcie else { return None };
+    let devctl2 = capability.devctl2()?;
+    match cause {
+        Cause::RequesterDisabled => Some(format!("Device Control 2 at {devctl2}, bit 6 ({:#x})", reg::REQUESTER_ENABLE)),
+        Cause::EgressBlocked => Some(format!("Device Control 2 at {devctl2}, bit 7 ({:#x})", reg::EGRESS_BLOCK)),
+        _ => None,
+    }
+}
