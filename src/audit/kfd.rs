@@ -141,6 +141,9 @@ impl<'a> Ground<'a> {
         }
         if kfd.verdict == Answer::No {
             follows.push("ROCm does not see the GPU: no compute at all.".to_owned());
+        }
+        // Where no dispatch completes, or none is made, what a kernel may ask of the host is no question.
+        if !follows.is_empty() {
             return follows;
         }
         follows.extend(

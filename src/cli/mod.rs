@@ -3,6 +3,7 @@
 mod atomics;
 mod failure;
 mod output;
+mod path;
 mod progress;
 mod verify;
 mod worker;
@@ -33,6 +34,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Verify(Box<verify::Arguments>),
+    Path(path::Arguments),
     Atomics(atomics::Arguments),
     #[command(hide = true)]
     Worker(worker::Arguments),
@@ -50,6 +52,7 @@ pub fn main() -> ExitCode {
     };
     let status = match arguments.command {
         Command::Verify(arguments) => verify::run(&arguments),
+        Command::Path(arguments) => path::run(&arguments),
         Command::Atomics(arguments) => atomics::run(&arguments),
         Command::Worker(arguments) => Ok(worker::run(&arguments)),
     };

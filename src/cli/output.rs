@@ -18,7 +18,7 @@ use super::failure::Failure;
 pub enum Format {
     /// For people
     Text,
-    /// For programs, by results/verify.schema.json
+    /// For programs, by a schema in results/
     Json,
 }
 
@@ -68,25 +68,37 @@ impl Destination {
         Ok(Self::Replacing { temporary, target })
     }
 
-    /// Writes the report. A text report that goes to a file leaves its verdict on stderr.
+    /// How text that goes here is to be dressed.
+    pub fn style(&self) -> TextStyle {
+        if matches!(self, Self::Stdout) { terminal_style() } else { TextStyle::PLAIN }
+    }
+
+    /// Writes the report. A report that goes to a file leaves its verdict on stderr.
     ///
     /// # Errors
     /// When it cannot be written whole. That a reader of stdout has gone away is no error.
     pub fn write(self, report: &Report, format: Format) -> Result<(), Failure> {
-        let style = if matches!(self, Self::Stdout) { terminal_style() } else { TextStyle::PLAIN };
-        let bytes = rendered(report, format, style).map_err(|error| Failure::new(error, ExitCode::CheckFailed))?;
+        let bytes = rendered(report, format, self.style()).map_err(|error| Failure::new(error, ExitCode::CheckFailed))?;
+        self.write_bytes(&bytes, &text::verdict(report))
+    }
+
+    /// Writes a result that is rendered already. One that goes to a file leaves its verdict on stderr.
+    ///
+    /// # Errors
+    /// As [`Destination::write`].
+    pub fn write_bytes(self, bytes: &[u8], verdict: &str) -> Result<(), Failure> {
         let target = match self {
-            Self::Stdout => return print(&bytes),
-            Self::Special { mut file, target } => file.write_all(&bytes).map(|()| target.clone()).with_context(|| cannot(&target)),
+            Self::Stdout => return print(bytes),
+            Self::Special { mut file, target } => file.write_all(bytes).map(|()| target.clone()).with_context(|| cannot(&target)),
             Self::Replacing { mut temporary, target } => temporary
-                .write_all(&bytes)
+                .write_all(bytes)
                 .and_then(|()| temporary.as_file().sync_all())
                 .and_then(|()| temporary.persist(&target).map(drop).map_err(|error| error.error))
                 .map(|()| target.clone())
                 .with_context(|| cannot(&target)),
         }
         .map_err(|error| Failure::new(error, ExitCode::CheckFailed))?;
-        let _ = writeln!(io::stderr().lock(), "{}\nreport: {}", text::verdict(report), target.display());
+        let _ = writeln!(io::stderr().lock(), "{verdict}\nreport: {}", target.display());
         Ok(())
     }
 }

@@ -1,0 +1,135 @@
+//! `aqlprobe path`: which hop blocks AtomicOps, and what to change?
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use aqlprobe::audit::{self, Audit, AuditError, Context, Selection, refusals};
+use aqlprobe::pci::Bdf;
+use aqlprobe::pci::sysfs::{SysfsError, SysfsRoot};
+use aqlprobe::report::{ExitCode, audit_json, audit_text};
+
+use super::failure::Failure;
+use super::output::{Destination, Format};
+
+/// More text than any machine's listing; what is longer is refused instead of read.
+const TEXT_AT_MOST: u64 = 256 << 20;
+
+const EXAMPLES: &str = "\
+Examples:
+  sudo aqlprobe path
+      every AMD GPU of this machine
+  aqlprobe path --from lspci.txt
+      a listing from another machine; its `dmesg` may be in the same file
+  sudo lspci -vvvxxx | aqlprobe path --from -
+      the same without a file
+  aqlprobe path 0b:00.0 --format json -o path.json
+      one device, for a program";
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  every device asked for has a path that carries AtomicOps, and may send them
+  1  one has not, or it is not known
+  2  the command line or the input is wrong, or it does not have the device
+  4  the input has no AMD GPU";
+
+/// Say which hop keeps AtomicOps of a GPU from host memory, and what to change
+///
+/// Four questions are answered apart: whether the path can carry AtomicOps, whether the device may send them now, whether KFD
+/// takes the GPU, and what follows if it runs without. What the input does not show is unknown, never a no.
+#[derive(clap::Args)]
+#[command(after_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
+pub struct Arguments {
+    /// PCI address of one device, of any vendor [default: every AMD GPU]
+    #[arg(value_name = "BDF")]
+    device: Option<Bdf>,
+
+    /// Every AMD GPU; the default
+    #[arg(long, conflicts_with = "device")]
+    all: bool,
+
+    /// Read this text (`lspci -xxx` or `-xxxx`) instead of the machine; `-` is standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "sysfs_root")]
+    from: Option<PathBuf>,
+
+    /// Read a captured tree instead of /sys
+    #[arg(long, value_name = "DIR")]
+    sysfs_root: Option<PathBuf>,
+
+    /// Look for KFD's "PCI rejects atomics" in this copy of the kernel's log
+    #[arg(long, value_name = "FILE")]
+    dmesg: Option<PathBuf>,
+
+    /// Form of the report
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+
+    /// Write the report to a file, which appears complete or not at all; the verdict goes to stderr
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// Runs the subcommand.
+///
+/// # Errors
+/// An input that cannot be read, or a report that cannot be written.
+pub fn run(arguments: &Arguments) -> Result<u8, Failure> {
+    let destination = Destination::open(arguments.output.as_deref())?;
+    let context = Context {
+        refusals: arguments.dmesg.as_deref().map(read_text).transpose()?.map(|log| refusals(&log)).unwrap_or_default(),
+    };
+    let selection = arguments.device.map_or(Selection::Accelerators, Selection::Device);
+    let audit = match &arguments.from {
+        Some(file) => audit::from_text(&read_text(file)?, selection, &context).map_err(unreadable)?,
+        None => {
+            let root = arguments.sysfs_root.as_ref().map_or_else(SysfsRoot::default, SysfsRoot::new);
+            audit::from_sysfs(&root, selection, &context).map_err(unreadable)?
+        }
+    };
+    if audit.devices.is_empty() {
+        let missing = anyhow::anyhow!("the input has no display controller or processing accelerator of AMD");
+        return Err(Failure::new(missing, ExitCode::NoHardware).hint("name another device by its address: aqlprobe path BDF"));
+    }
+    let bytes = rendered(&audit, arguments.format, &destination).map_err(|error| Failure::new(error, ExitCode::CheckFailed))?;
+    destination.write_bytes(&bytes, &audit_text::verdict(&audit))?;
+    let in_order = audit.devices.iter().all(audit::AuditedDevice::is_in_order);
+    Ok(if in_order { ExitCode::Pass } else { ExitCode::CheckFailed }.status())
+}
+
+fn rendered(audit: &Audit, format: Format, destination: &Destination) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    match format {
+        Format::Text => audit_text::write(audit, destination.style(), &mut bytes),
+        Format::Json => audit_json::write(audit, &mut bytes),
+    }
+    .context("cannot render the report")?;
+    Ok(bytes)
+}
+
+/// A machine without any PCI bus has no AMD GPU either.
+fn unreadable(error: AuditError) -> Failure {
+    let code = match &error {
+        AuditError::Sysfs(SysfsError::NoPciBus { .. }) => ExitCode::NoHardware,
+        _ => ExitCode::Usage,
+    };
+    Failure::new(error, code)
+}
+
+/// Bytes that are no UTF-8 are replaced: listings come out of mails and terminals of every sort.
+fn read_text(path: &Path) -> Result<String, Failure> {
+    let read = || -> anyhow::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        if path == Path::new("-") {
+            io::stdin().lock().take(TEXT_AT_MOST + 1).read_to_end(&mut bytes)?;
+        } else {
+            File::open(path)?.take(TEXT_AT_MOST + 1).read_to_end(&mut bytes)?;
+        }
+        anyhow::ensure!(bytes.len() as u64 <= TEXT_AT_MOST, "it is longer than {} MiB", TEXT_AT_MOST >> 20);
+        Ok(bytes)
+    };
+    let bytes = read()
+        .with_context(|| format!("cannot read {}", path.display()))
+        .map_err(|error| Failure::new(error, ExitCode::Usage))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
