@@ -148,6 +148,9 @@ pub enum CapabilityError {
     /// Config space reads as all ones, which is how an absent or sleeping function answers.
     #[error("config space reads all ones: the device is powered down (D3cold) or has fallen off the bus")]
     NoAnswer,
+    /// The function was read from a text that does not show its capabilities.
+    #[error("the text does not show its PCI Express capability; take it with `lspci -vvv` or `lspci -xxx` as root")]
+    NotInText,
 }
 
 impl ConfigSpace {

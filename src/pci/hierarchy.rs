@@ -211,7 +211,7 @@ fn is_above(bridge: &DumpedFunction, below: &DumpedFunction) -> bool {
         && bridge.config.u8(reg::SECONDARY_BUS) == Some(below.bdf.bus)
 }
 
-fn role(pcie: PcieReading, layout: Option<u8>) -> HopRole {
+pub(super) fn role(pcie: PcieReading, layout: Option<u8>) -> HopRole {
     let is_bridge = layout.is_some_and(|layout| layout != 0);
     match (pcie, is_bridge) {
         (PcieReading::Present(capability), _) => HopRole::Pcie(capability.port_type),
@@ -222,7 +222,7 @@ fn role(pcie: PcieReading, layout: Option<u8>) -> HopRole {
     }
 }
 
-fn name(vendor_id: Option<u16>, device_id: Option<u16>) -> String {
+pub(super) fn name(vendor_id: Option<u16>, device_id: Option<u16>) -> String {
     let (Some(vendor_id), Some(device_id)) = (vendor_id, device_id) else { return "unidentified device".to_owned() };
     match pci_ids::Device::from_vid_pid(vendor_id, device_id) {
         Some(device) => format!("{} {}", device.vendor().name(), device.name()),

@@ -1,6 +1,7 @@
 //! PCI: who is on the path between the GPU and host memory, what config space says there, and one bit that can be switched.
 //!
-//! Every fact comes from config space, read from sysfs ([`sysfs`]) or from the text of `lspci -xxx` ([`dump`]). Bytes that
+//! Every fact comes from config space, read from sysfs ([`sysfs`]), from the hex rows of `lspci -xxx` ([`dump`]) or from any
+//! other text of `lspci` ([`lspci`]). Bytes that
 //! are not known (a reader without privileges gets 64 of them) stay unknown all the way into the verdict ([`path`]); they
 //! are never taken for zeroes. [`tree`] writes the same layout as a directory, for devices that exist in software only.
 
@@ -9,6 +10,7 @@ mod capability;
 mod config;
 pub mod dump;
 mod hierarchy;
+pub mod lspci;
 pub mod path;
 mod register;
 pub mod registers;
