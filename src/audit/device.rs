@@ -6,6 +6,8 @@ use super::hop::{AuditedHop, Link};
 use super::kfd::{Ground, KfdAnswer};
 use super::links;
 use crate::kfd::topology::Node;
+use crate::pci::guest::{self, Functions, GuestPlan, Machine, PlanRequest, Reason, Recipes, Standing};
+use crate::pci::kernel::{self, KernelVersion};
 use crate::pci::path::{self, Cause, Delivery, ErrorTrace, Finding, PathVerdict};
 use crate::pci::{Bdf, Hierarchy, Hop, PcieReading, registers as reg};
 use serde::Serialize;
@@ -25,8 +27,36 @@ pub struct Facts {
     pub mec_firmware: Option<u32>,
     /// KFD's refusals in the kernel's log.
     pub refusals: Vec<Refusal>,
+    /// The kernel whose own rule is asked for.
+    pub kernel: Option<KernelVersion>,
+    /// What kind of machine the path was seen on.
+    pub machine: Option<Machine>,
+    /// Whether the device shows more than one function.
+    pub functions: Option<Functions>,
+    /// The virtual machine that the GPU is to be passed to, when a forecast is asked for.
+    pub guest_plan: Option<PlanRequest>,
     /// Remarks on what could not be read and what would help.
     pub notes: Vec<String>,
+}
+
+/// What one kernel's own rule gives on the path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct KernelAnswer {
+    /// The kernel.
+    pub version: String,
+    /// Whether it enables AtomicOps when amdgpu asks.
+    pub would_enable: Answer,
+    /// Why, in a sentence or two.
+    pub because: String,
+}
+
+/// What a guest will see of the GPU, and lines that pass it well.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct GuestForecast {
+    /// The forecast.
+    pub plan: GuestPlan,
+    /// Lines for three ways to run a virtual machine.
+    pub recipes: Recipes,
 }
 
 /// What to do, with the register it is about.
@@ -57,6 +87,8 @@ pub struct AuditedDevice {
     pub path_capable: Answer,
     /// Whether it may send AtomicOps now (Requester Enable).
     pub enabled: Answer,
+    /// What the kernel's own rule gives, when one is known or named.
+    pub kernel: Option<KernelAnswer>,
     /// Whether KFD takes it.
     pub kfd: KfdAnswer,
     /// What follows from running without AtomicOps; empty when it does not.
@@ -73,6 +105,10 @@ pub struct AuditedDevice {
     pub traces: Vec<ErrorTrace>,
     /// Where KFD and config space contradict each other.
     pub contradictions: Vec<String>,
+    /// In a guest: why its root port completes nothing.
+    pub guest_reasons: Vec<Reason>,
+    /// On a host: what a guest will see.
+    pub guest_forecast: Option<GuestForecast>,
     /// Remarks on what could not be read and what would help.
     pub notes: Vec<String>,
     #[serde(skip)]
@@ -125,6 +161,15 @@ pub fn audit(hierarchy: &Hierarchy, facts: &Facts) -> Option<AuditedDevice> {
     let links = facts.links.iter().copied().chain(std::iter::repeat(None));
     let hops: Vec<AuditedHop> = hierarchy.hops.iter().zip(links).map(|(hop, link)| AuditedHop::of(hop, link)).collect();
     let id = hops.last().and_then(|hop| hop.id.clone());
+    let kernel = facts.kernel.as_ref().map(|version| {
+        let answer = kernel::agrees(hierarchy, &verdict, version);
+        KernelAnswer { version: version.to_string(), would_enable: answer.would_enable.into(), because: answer.because }
+    });
+    let guest_forecast = facts.guest_plan.as_ref().map(|request| GuestForecast {
+        plan: guest::plan(device, &verdict, request),
+        recipes: guest::recipes(&device.bdf),
+    });
+    let guest_reasons = guest_reasons(hierarchy, &verdict, facts);
     let wanted = !reaches_memory_without_pcie;
     Some(AuditedDevice {
         bdf: device.bdf,
@@ -133,6 +178,7 @@ pub fn audit(hierarchy: &Hierarchy, facts: &Facts) -> Option<AuditedDevice> {
         driver: facts.driver.clone(),
         path_capable: verdict.path.into(),
         enabled,
+        kernel,
         consequences: ground.consequences(&kfd),
         kfd,
         first_bad_hop: verdict.findings.iter().find(|finding| wanted && is_certain(finding)).map(|finding| finding.bdf),
@@ -141,10 +187,23 @@ pub fn audit(hierarchy: &Hierarchy, facts: &Facts) -> Option<AuditedDevice> {
         findings: if wanted { verdict.findings } else { Vec::new() },
         traces: verdict.traces,
         contradictions,
+        guest_reasons,
+        guest_forecast,
         notes,
         delivery: verdict.delivery,
         reaches_memory_without_pcie,
     })
+}
+
+/// Asked only where a virtual machine shows: in the machine itself, or in a root port that QEMU emulates.
+fn guest_reasons(hierarchy: &Hierarchy, verdict: &PathVerdict, facts: &Facts) -> Vec<Reason> {
+    let machine = facts.machine.clone().unwrap_or(Machine::Unknown);
+    let is_emulated = verdict.findings.iter().any(|finding| finding.cause == Cause::EmulatedRootPortDoesNotComplete);
+    if !is_emulated && !matches!(machine, Machine::Guest { .. }) {
+        return Vec::new();
+    }
+    let reasons = guest::why(hierarchy, &machine, facts.functions);
+    reasons.into_iter().filter(|reason| reason.standing != Standing::RuledOut).collect()
 }
 
 /// Config space decides; where it cannot be read, KFD's link flags do, which anybody may read.

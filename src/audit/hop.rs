@@ -1,6 +1,7 @@
 //! One function of the path with the bits that count for its role (PCIe 6.15, 7.5.3.15-16).
 
 use super::answer::Answer;
+use crate::pci::lspci;
 use crate::pci::sysfs::SysfsRoot;
 use crate::pci::{Bdf, Hop, HopRole, PcieReading, PortType, registers as reg};
 use serde::Serialize;
@@ -49,23 +50,39 @@ pub struct Link {
     pub capable: Option<LinkState>,
 }
 
-/// Speed and width of a link.
+/// Speed and width of a link, as far as they are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct LinkState {
     /// Millions of transfers per second and lane.
-    pub megatransfers_per_second: u32,
-    /// Lanes.
-    pub width: u8,
+    pub megatransfers_per_second: Option<u32>,
+    /// Number of lanes.
+    pub lanes: Option<u8>,
 }
 
 impl fmt::Display for LinkState {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (whole, tenths) = (self.megatransfers_per_second / 1000, self.megatransfers_per_second % 1000 / 100);
-        if tenths == 0 {
-            write!(formatter, "{whole} GT/s x{}", self.width)
-        } else {
-            write!(formatter, "{whole}.{tenths} GT/s x{}", self.width)
+        match self.megatransfers_per_second.map(|rate| (rate / 1000, rate % 1000 / 100)) {
+            Some((whole, 0)) => write!(formatter, "{whole} GT/s")?,
+            Some((whole, tenths)) => write!(formatter, "{whole}.{tenths} GT/s")?,
+            None => formatter.write_str("?")?,
         }
+        match self.lanes {
+            Some(lanes) => write!(formatter, " x{lanes}"),
+            None => formatter.write_str(" x?"),
+        }
+    }
+}
+
+impl From<lspci::Link> for Link {
+    fn from(link: lspci::Link) -> Self {
+        Self { now: link.now.map(LinkState::from), capable: link.capable.map(LinkState::from) }
+    }
+}
+
+impl From<lspci::LinkState> for LinkState {
+    fn from(state: lspci::LinkState) -> Self {
+        let megatransfers_per_second = state.tenths_of_gt_per_s.map(|tenths| u32::from(tenths) * 100);
+        Self { megatransfers_per_second, lanes: state.lanes }
     }
 }
 
@@ -108,9 +125,10 @@ pub fn links_from_sysfs(root: &SysfsRoot, hops: &[Hop]) -> Vec<Option<Link>> {
 fn link(root: &SysfsRoot, bdf: &Bdf) -> Option<Link> {
     let attribute = |name: &str| fs::read_to_string(root.device_dir(bdf).join(name)).ok();
     let state = |speed: &str, width: &str| {
-        let megatransfers_per_second = megatransfers(&attribute(speed)?)?;
-        let width = attribute(width)?.trim().parse().ok().filter(|width| *width != 0)?;
-        Some(LinkState { megatransfers_per_second, width })
+        let megatransfers_per_second = attribute(speed).and_then(|text| megatransfers(&text));
+        // A link that is down, or none, has the width 0 (or 255 where the device does not answer).
+        let lanes = attribute(width).and_then(|text| text.trim().parse().ok()).filter(|lanes| !matches!(lanes, 0 | 255));
+        lanes.map(|lanes| LinkState { megatransfers_per_second, lanes: Some(lanes) })
     };
     let (now, capable) = (state("current_link_speed", "current_link_width"), state("max_link_speed", "max_link_width"));
     (now.is_some() || capable.is_some()).then_some(Link { now, capable })
@@ -132,7 +150,7 @@ mod tests {
     fn link_speeds_are_read_in_both_spellings_of_the_kernel() {
         let speeds = ["8.0 GT/s PCIe\n", "8 GT/s\n", "2.5 GT/s PCIe", "Unknown speed", ""].map(megatransfers);
         assert_eq!(speeds, [Some(8000), Some(8000), Some(2500), None, None]);
-        let link = LinkState { megatransfers_per_second: 2500, width: 1 };
+        let link = LinkState { megatransfers_per_second: Some(2500), lanes: Some(1) };
         assert_eq!(link.to_string(), "2.5 GT/s x1");
     }
 }

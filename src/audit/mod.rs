@@ -15,7 +15,7 @@ mod silicon;
 mod source;
 
 pub use answer::Answer;
-pub use device::{AuditedDevice, Facts, Fix, audit};
+pub use device::{AuditedDevice, Facts, Fix, GuestForecast, KernelAnswer, audit};
 pub use dmesg::{FirmwareVerdict, Refusal, refusals};
 pub use hop::{AuditedHop, Link, LinkState, links_from_sysfs};
 pub use kfd::KfdAnswer;

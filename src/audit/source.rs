@@ -2,12 +2,15 @@
 
 use super::device::{AuditedDevice, Facts, audit};
 use super::dmesg::{Refusal, refusals};
-use super::hop::links_from_sysfs;
+use super::hop::{Link, links_from_sysfs};
 use crate::kfd::topology::{self, Node};
-use crate::pci::dump::{self, DumpError};
+use crate::pci::guest::{Functions, Machine, PlanRequest};
+use crate::pci::kernel::KernelVersion;
+use crate::pci::lspci::{self, ListedFunction, Listing, ListingError};
 use crate::pci::sysfs::{SysfsError, SysfsRoot};
-use crate::pci::{Bdf, Completeness, ConfigSpace, Hierarchy, PcieReading};
+use crate::pci::{Bdf, ConfigSpace, Hierarchy, PcieReading, registers as reg};
 use serde::Serialize;
+use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;
 use thiserror::Error;
@@ -26,6 +29,24 @@ pub enum Selection {
 pub struct Context {
     /// KFD's refusals in the kernel's log.
     pub refusals: Vec<Refusal>,
+    /// The kernel whose rule is asked for.
+    pub kernel: Option<KernelVersion>,
+    /// What kind of machine the input is from.
+    pub machine: Option<Machine>,
+    /// The virtual machine to forecast for.
+    pub guest_plan: Option<PlanRequest>,
+}
+
+impl Context {
+    fn facts(&self) -> Facts {
+        Facts {
+            refusals: self.refusals.clone(),
+            kernel: self.kernel.clone(),
+            machine: self.machine.clone(),
+            guest_plan: self.guest_plan.clone(),
+            ..Facts::default()
+        }
+    }
 }
 
 /// Where the input came from.
@@ -48,6 +69,8 @@ pub struct Audit {
     pub source: Source,
     /// The devices, in the order of the bus; none when the input has no such device.
     pub devices: Vec<AuditedDevice>,
+    /// Remarks on the input as a whole.
+    pub notes: Vec<String>,
 }
 
 /// Why there is no audit.
@@ -58,7 +81,7 @@ pub enum AuditError {
     Sysfs(#[from] SysfsError),
     /// The text cannot be read.
     #[error(transparent)]
-    Text(#[from] DumpError),
+    Text(#[from] ListingError),
     /// The device asked for is not in the text.
     #[error("the text has no PCI function {bdf}; it has {}", listed(present))]
     NotInText {
@@ -92,7 +115,7 @@ pub fn from_sysfs(root: &SysfsRoot, selection: Selection, context: &Context) -> 
         let hierarchy = root.hierarchy(&bdf)?;
         devices.extend(audit(&hierarchy, &facts_from_sysfs(root, &hierarchy, bdf, &nodes, context)));
     }
-    Ok(Audit { source: Source::Sysfs { root: root.path().to_owned() }, devices })
+    Ok(Audit { source: Source::Sysfs { root: root.path().to_owned() }, devices, notes: Vec::new() })
 }
 
 fn facts_from_sysfs(root: &SysfsRoot, hierarchy: &Hierarchy, bdf: Bdf, nodes: &[Node], context: &Context) -> Facts {
@@ -105,8 +128,9 @@ fn facts_from_sysfs(root: &SysfsRoot, hierarchy: &Hierarchy, bdf: Bdf, nodes: &[
         kfd_node: nodes.iter().find(|node| node.pci_address.as_deref() == Some(&address)).cloned(),
         kfd_nodes: nodes.to_vec(),
         mec_firmware: mec_firmware(&directory),
-        refusals: context.refusals.clone(),
+        functions: Functions::of_device(root, &bdf),
         notes: privileges(hierarchy).into_iter().collect(),
+        ..context.facts()
     }
 }
 
@@ -129,37 +153,42 @@ fn privileges(hierarchy: &Hierarchy) -> Option<String> {
     })
 }
 
-/// Audits devices of a text: hex dumps of `lspci -xxx` or `-xxxx`. KFD's refusals in the same text are taken into account.
+/// Audits devices of a text: whatever `lspci` printed. KFD's refusals in the same text are taken into account.
 ///
 /// # Errors
-/// [`AuditError`] when the text cannot be read or does not have the device.
+/// [`AuditError`] when the text names no PCI function or does not have the device.
 pub fn from_text(text: &str, selection: Selection, context: &Context) -> Result<Audit, AuditError> {
-    let functions = dump::read(text)?;
+    let listing = lspci::read(text)?;
     let selected = match selection {
-        Selection::Accelerators => {
-            functions.iter().filter(|function| is_accelerator(&function.config)).map(|function| function.bdf).collect()
-        }
+        Selection::Accelerators => listing.accelerators(),
         Selection::Device(bdf) => vec![bdf],
     };
     let mut refusals = refusals(text);
     refusals.extend(&context.refusals);
+    let listed: HashMap<Bdf, &ListedFunction> = listing.functions.iter().map(|function| (function.bdf, function)).collect();
     let mut devices = Vec::new();
     for bdf in selected {
-        let hierarchy = Hierarchy::from_dump(&functions, &bdf).ok_or_else(|| AuditError::NotInText {
+        let hierarchy = listing.hierarchy(&bdf).ok_or_else(|| AuditError::NotInText {
             bdf,
-            present: functions.iter().map(|function| function.bdf).collect(),
+            present: listing.functions.iter().map(|function| function.bdf).collect(),
         })?;
-        let notes = match hierarchy.completeness {
-            Completeness::Whole => Vec::new(),
-            Completeness::Partial => vec!["The text does not show the bridges above the device.".to_owned()],
+        let function = listed.get(&bdf);
+        let facts = Facts {
+            driver: function.and_then(|function| function.driver.clone()),
+            links: hierarchy.hops.iter().map(|hop| listed.get(&hop.bdf)?.link.map(Link::from)).collect(),
+            functions: function.and_then(|function| functions(&listing, function)),
+            refusals: refusals.clone(),
+            ..context.facts()
         };
-        devices.extend(audit(&hierarchy, &Facts { refusals: refusals.clone(), notes, ..Facts::default() }));
+        devices.extend(audit(&hierarchy, &facts));
     }
-    Ok(Audit { source: Source::Text, devices })
+    Ok(Audit { source: Source::Text, devices, notes: listing.notes.iter().map(ToString::to_string).collect() })
 }
 
-fn is_accelerator(config: &ConfigSpace) -> bool {
-    use crate::pci::registers as reg;
-    let class = config.u16(reg::CLASS_CODE + reg::CapabilityRegister(1));
-    config.u16(reg::VENDOR_ID) == Some(0x1002) && class.is_some_and(|class| class >> 8 == 0x03 || class == 0x1200)
+/// The device's own header decides; without it another function beside it does.
+fn functions(listing: &Listing, device: &ListedFunction) -> Option<Functions> {
+    let header_type = device.config.as_ref().and_then(|config| config.u8(reg::HEADER_TYPE));
+    header_type
+        .map(Functions::from_header_type)
+        .or_else(|| Functions::among(listing.functions.iter().map(|function| function.bdf), &device.bdf))
 }

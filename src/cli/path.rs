@@ -7,8 +7,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use aqlprobe::audit::{self, Audit, AuditError, Context, Selection, refusals};
 use aqlprobe::pci::Bdf;
+use aqlprobe::pci::guest::{Functions, Placement, PlanRequest, QemuVersion, detect};
+use aqlprobe::pci::kernel::KernelVersion;
 use aqlprobe::pci::sysfs::{SysfsError, SysfsRoot};
 use aqlprobe::report::{ExitCode, audit_json, audit_text};
+
+use clap::ValueEnum;
 
 use super::failure::Failure;
 use super::output::{Destination, Format};
@@ -25,7 +29,9 @@ Examples:
   sudo lspci -vvvxxx | aqlprobe path --from -
       the same without a file
   aqlprobe path 0b:00.0 --format json -o path.json
-      one device, for a program";
+      one device, for a program
+  sudo aqlprobe path 0b:00.0 --guest-plan --qemu 8.1
+      what a virtual machine will see of it, and lines that pass it well";
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -61,6 +67,26 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     dmesg: Option<PathBuf>,
 
+    /// Say what this kernel's own rule gives (as `uname -r` prints it) [default: the running one, on the machine itself]
+    #[arg(long, value_name = "VERSION")]
+    kernel: Option<KernelVersion>,
+
+    /// On the host: forecast what a virtual machine will see of the GPU, and print lines that pass it well
+    #[arg(long)]
+    guest_plan: bool,
+
+    /// Version of QEMU to forecast for
+    #[arg(long, value_name = "VERSION", requires = "guest_plan")]
+    qemu: Option<QemuVersion>,
+
+    /// Where QEMU puts the GPU
+    #[arg(long, value_name = "PLACE", value_enum, requires = "guest_plan", default_value = "root-port")]
+    placement: Place,
+
+    /// The GPU goes together with its other functions, as Proxmox' "All Functions" does
+    #[arg(long, requires = "guest_plan")]
+    multifunction: bool,
+
     /// Form of the report
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -70,15 +96,64 @@ pub struct Arguments {
     output: Option<PathBuf>,
 }
 
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Place {
+    /// q35, behind a pcie-root-port
+    RootPort,
+    /// q35, on the root bus
+    #[value(name = "pcie.0")]
+    Pcie0,
+    /// q35, behind an emulated switch
+    Switch,
+    /// q35, behind a conventional PCI bridge
+    Bridge,
+    /// i440fx
+    I440fx,
+}
+
+impl From<Place> for Placement {
+    fn from(place: Place) -> Self {
+        match place {
+            Place::RootPort => Self::RootPort,
+            Place::Pcie0 => Self::Pcie0,
+            Place::Switch => Self::Switch,
+            Place::Bridge => Self::ConventionalBridge,
+            Place::I440fx => Self::I440fx,
+        }
+    }
+}
+
+impl Arguments {
+    /// The running kernel and machine count only for the machine's own sysfs.
+    fn context(&self) -> Result<Context, Failure> {
+        let log = self.dmesg.as_deref().map(read_text).transpose()?;
+        let is_live = self.from.is_none() && self.sysfs_root.is_none();
+        let kernel = self.kernel.clone().or_else(|| if is_live { running_kernel() } else { None });
+        Ok(Context {
+            refusals: log.map(|log| refusals(&log)).unwrap_or_default(),
+            machine: is_live.then(|| detect(Path::new("/"))),
+            guest_plan: self.guest_plan.then(|| PlanRequest {
+                qemu: self.qemu,
+                placement: self.placement.into(),
+                functions: if self.multifunction { Functions::Multifunction } else { Functions::Single },
+                host_kernel: kernel.clone(),
+            }),
+            kernel,
+        })
+    }
+}
+
+fn running_kernel() -> Option<KernelVersion> {
+    rustix::system::uname().release().to_str().ok()?.parse().ok()
+}
+
 /// Runs the subcommand.
 ///
 /// # Errors
 /// An input that cannot be read, or a report that cannot be written.
 pub fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let destination = Destination::open(arguments.output.as_deref())?;
-    let context = Context {
-        refusals: arguments.dmesg.as_deref().map(read_text).transpose()?.map(|log| refusals(&log)).unwrap_or_default(),
-    };
+    let context = arguments.context()?;
     let selection = arguments.device.map_or(Selection::Accelerators, Selection::Device);
     let audit = match &arguments.from {
         Some(file) => audit::from_text(&read_text(file)?, selection, &context).map_err(unreadable)?,

@@ -7,7 +7,8 @@ use comfy_table::{Cell, presets};
 use super::path::Bit;
 use super::style::{TextStyle, Tone, tame};
 use super::table::{columns, write_indented};
-use crate::audit::{Answer, Audit, AuditedDevice, AuditedHop, Link};
+use crate::audit::{Answer, Audit, AuditedDevice, AuditedHop, GuestForecast, Link};
+use crate::pci::guest::{CapabilityInGuest, Standing};
 use crate::pci::path::ErrorTraceKind;
 
 /// Writes the audit, a paragraph per device.
@@ -21,7 +22,7 @@ pub fn write(audit: &Audit, style: TextStyle, out: &mut impl io::Write) -> io::R
         }
         write_device(device, style, out)?;
     }
-    Ok(())
+    write_section("On the input:", &audit.notes, out)
 }
 
 /// The last word on an audit in one line.
@@ -47,7 +48,44 @@ fn write_device(device: &AuditedDevice, style: TextStyle, out: &mut impl io::Wri
     write_section("Why:", &reasons(device), out)?;
     write_section("What follows:", &device.consequences, out)?;
     write_section("What to do:", &remedies(device), out)?;
-    write_section("Note:", &device.notes, out)
+    write_section("Note:", &device.notes, out)?;
+    device.guest_forecast.as_ref().map_or(Ok(()), |forecast| write_forecast(forecast, out))
+}
+
+fn write_forecast(forecast: &GuestForecast, out: &mut impl io::Write) -> io::Result<()> {
+    let GuestForecast { plan, recipes } = forecast;
+    let open = |answer: Option<bool>| match answer {
+        Some(true) => "yes",
+        Some(false) => "no",
+        None => "[unknown]",
+    };
+    let capability = match plan.guest_sees {
+        CapabilityInGuest::AsOnHost => "as on the host",
+        CapabilityInGuest::AsIntegratedEndpoint => "turned into a root complex integrated endpoint",
+        CapabilityInGuest::AsEndpoint => "turned into an endpoint",
+        CapabilityInGuest::Missing => "none",
+        CapabilityInGuest::Unknown => "[unknown]",
+    };
+    writeln!(out, "In a guest:")?;
+    writeln!(out, "  PCI Express capability       {capability}")?;
+    writeln!(out, "  root port completes          {}", open(plan.root_port_completes))?;
+    writeln!(out, "  Linux 7.1 and later accepts  {}", open(plan.kernel_accepts.requiring_root_port))?;
+    writeln!(out, "  older Linux accepts          {}", open(plan.kernel_accepts.accepting_without_root_port))?;
+    for condition in &plan.reasons {
+        writeln!(out, "  {:<9}  {}", open(condition.holds), tame(&condition.sentence))?;
+    }
+    write_section("For the guest:", &plan.advice, out)?;
+    for (heading, lines) in [
+        ("QEMU:", &recipes.qemu),
+        ("libvirt:", &recipes.libvirt),
+        ("Proxmox (/etc/pve/qemu-server/VMID.conf):", &recipes.proxmox),
+    ] {
+        writeln!(out, "{heading}")?;
+        for line in lines.lines() {
+            writeln!(out, "  {}", tame(line))?;
+        }
+    }
+    Ok(())
 }
 
 fn write_chain(device: &AuditedDevice, style: TextStyle, out: &mut impl io::Write) -> io::Result<()> {
@@ -121,12 +159,20 @@ fn write_verdicts(device: &AuditedDevice, style: TextStyle, out: &mut impl io::W
         style.dress(tone, word)
     };
     writeln!(out, "  path capable  {}", shown(device.path_capable))?;
+    if let Some(kernel) = &device.kernel {
+        let (version, answer) = (tame(&kernel.version), shown(kernel.would_enable));
+        writeln!(out, "  Linux {version} would enable  {answer}: {}", tame(&kernel.because))?;
+    }
     writeln!(out, "  enabled now   {}", shown(device.enabled))?;
     writeln!(out, "  KFD accepts   {}: {}", shown(device.kfd.verdict), tame(&device.kfd.reason))
 }
 
 fn reasons(device: &AuditedDevice) -> Vec<String> {
     let mut reasons: Vec<String> = device.findings.iter().map(|finding| finding.sentence.clone()).collect();
+    reasons.extend(device.guest_reasons.iter().map(|reason| match reason.standing {
+        Standing::Shown => format!("Guest: {}", reason.evidence),
+        Standing::Open | Standing::RuledOut => format!("Guest, perhaps: {}", reason.evidence),
+    }));
     reasons.extend(device.contradictions.iter().map(|sentence| format!("Contradiction: {sentence}")));
     reasons.extend(device.traces.iter().map(|trace| {
         let recorded = match trace.kind {
@@ -148,6 +194,9 @@ fn remedies(device: &AuditedDevice) -> Vec<String> {
             (None, _) => format!("{}: {}", fix.bdf, fix.advice),
         })
         .collect();
+    let mut changes: Vec<String> = device.guest_reasons.iter().map(|reason| format!("Guest: {}", reason.change)).collect();
+    changes.dedup();
+    remedies.extend(changes);
     remedies.extend(device.kfd.cure.iter().map(|cure| format!("KFD: {cure}")));
     remedies
 }
