@@ -13,6 +13,7 @@ mod links;
 mod process;
 mod silicon;
 mod source;
+mod switching;
 
 pub use answer::Answer;
 pub use device::{AuditedDevice, Facts, Fix, GuestForecast, KernelAnswer, audit};
@@ -21,4 +22,5 @@ pub use hop::{AuditedHop, Link, LinkState, links_from_sysfs};
 pub use kfd::KfdAnswer;
 pub use process::{KfdProcesses, kfd_processes};
 pub use silicon::{Integration, Silicon, silicon};
+pub use switching::{Objection, Weight, objections};
 pub use source::{Audit, AuditError, Context, Selection, Source, from_sysfs, from_text};

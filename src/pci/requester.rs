@@ -10,7 +10,7 @@ mod tests;
 use super::registers as reg;
 use super::{Bdf, CapabilityError, ConfigOffset, ConfigSpace};
 use journal::{Entry, Owner};
-pub use journal::{journal_path, pending_journals};
+pub use journal::{journal_path, kept_journal_path, pending_journals};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -298,14 +298,46 @@ impl RequesterSwitch {
         Ok(())
     }
 
+    /// Lets the change outlive this switch: the journal moves to `kept`, from which [`restore_from_journal`] undoes it.
+    ///
+    /// A change kept earlier has the older original state, so its journal stays; where the bit is back in that state there is
+    /// nothing left to undo and the journal goes. Does nothing when nothing was changed.
+    ///
+    /// # Errors
+    /// [`RequesterError::Journal`] when the journal cannot be moved; the change is then undone on drop.
+    pub fn keep(mut self, kept: &Path) -> Result<(), RequesterError> {
+        if self.changed == Changed::Never {
+            return Ok(());
+        }
+        let failed = |source| RequesterError::Journal { journal: kept.to_owned(), source };
+        let state = self.state()?;
+        match journal::read(kept) {
+            Ok(earlier) if earlier.identity == self.register.identity => {
+                if earlier.original == state {
+                    journal::remove(kept).map_err(failed)?;
+                }
+            }
+            // A journal of another card, or none at all, says nothing of this one.
+            Ok(_) | Err(_) => {
+                journal::remove(kept).map_err(failed)?;
+                journal::write(kept, &self.entry().held_by_nobody()).map_err(failed)?;
+            }
+        }
+        self.changed = Changed::Never;
+        journal::remove(&self.journal).map_err(|source| RequesterError::Journal { journal: self.journal.clone(), source })
+    }
+
+    fn entry(&self) -> Entry {
+        let register = &self.register;
+        let config = std::path::absolute(&register.config).unwrap_or_else(|_| register.config.clone());
+        Entry::new(register.bdf, config, register.devctl2.0, self.original, register.identity)
+    }
+
     fn keep_journal(&mut self) -> Result<(), RequesterError> {
         if self.changed == Changed::Journalled {
             return Ok(());
         }
-        let register = &self.register;
-        let config = std::path::absolute(&register.config).unwrap_or_else(|_| register.config.clone());
-        let entry = Entry::new(register.bdf, config, register.devctl2.0, self.original, register.identity);
-        journal::write(&self.journal, &entry).map_err(|source| match source.kind() {
+        journal::write(&self.journal, &self.entry()).map_err(|source| match source.kind() {
             io::ErrorKind::AlreadyExists => already_journalled(&self.journal)
                 .unwrap_or_else(|| RequesterError::Journal { journal: self.journal.clone(), source }),
             _ => RequesterError::Journal { journal: self.journal.clone(), source },

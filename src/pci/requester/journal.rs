@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 const EXTENSION: &str = "journal";
+/// Before the extension: a change that is meant to last. It is no leftover of a run.
+const KEPT: &str = "kept";
 const FORMAT_VERSION: u32 = 1;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +40,11 @@ impl Entry {
     pub fn new(bdf: Bdf, config: PathBuf, register: u16, original: RequesterState, identity: u32) -> Self {
         let unix_seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         Self { version: FORMAT_VERSION, bdf, config, register, original, identity, pid: std::process::id(), unix_seconds }
+    }
+
+    /// The entry of a change that outlives its process. No process has the ID 0, so no later one is taken for the owner.
+    pub fn held_by_nobody(self) -> Self {
+        Self { pid: 0, ..self }
     }
 
     pub fn owner(&self) -> Owner {
@@ -78,6 +85,11 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
 /// for root, `aqlprobe` below `$XDG_RUNTIME_DIR` or below the directory for temporary files.
 pub fn journal_path(root: &SysfsRoot, bdf: &Bdf) -> PathBuf {
     directory(root).join(format!("{bdf}.{EXTENSION}"))
+}
+
+/// Where the journal of a change is kept that is meant to last; beside [`journal_path`].
+pub fn kept_journal_path(root: &SysfsRoot, bdf: &Bdf) -> PathBuf {
+    directory(root).join(format!("{bdf}.{KEPT}.{EXTENSION}"))
 }
 
 /// The journals that are there, of runs that are at work or were killed, sorted.
