@@ -105,6 +105,39 @@ pub fn agrees(hierarchy: &Hierarchy, verdict: &PathVerdict, version: &KernelVers
     KernelVerdict { behaviour, would_enable, because }
 }
 
+/// What the kernel answers for a device whose path is judged; of a kernel that is not known, what all of them answer.
+pub(super) fn answer(endpoint: &Hop, verdict: &PathVerdict, kernel: Kernel<'_>) -> Option<bool> {
+    let findings: Vec<_> = verdict.findings.iter().map(|finding| (Reach::Both, finding.clone())).collect();
+    let virtual_functions = match kernel {
+        Kernel::Version(version) => version.virtual_functions(),
+        Kernel::RequiringRootPort => VirtualFunctionRule::Refused,
+        Kernel::AcceptingWithoutRootPort | Kernel::Unknown => VirtualFunctionRule::Unsure,
+    };
+    let judged = |form| Outcome::of(form, virtual_functions, endpoint, &findings).enables;
+    let (before, after) = (judged(Form::AcceptsWithoutRootPort), judged(Form::RequiresRootPort));
+    let rule = match kernel {
+        Kernel::Version(version) => version.rule(),
+        Kernel::RequiringRootPort => RuleBehaviour::RequiresRootPort,
+        Kernel::AcceptingWithoutRootPort => RuleBehaviour::AcceptsWithoutRootPort,
+        Kernel::Unknown => RuleBehaviour::Unsure { why: String::new() },
+    };
+    match rule {
+        RuleBehaviour::Absent => Some(false),
+        RuleBehaviour::AcceptsWithoutRootPort => before,
+        RuleBehaviour::RequiresRootPort => after,
+        RuleBehaviour::Unsure { .. } => before.filter(|_| before == after),
+    }
+}
+
+/// The kernel that is asked.
+#[derive(Clone, Copy)]
+pub(super) enum Kernel<'a> {
+    Version(&'a KernelVersion),
+    RequiringRootPort,
+    AcceptingWithoutRootPort,
+    Unknown,
+}
+
 fn does(enables: Option<bool>) -> &'static str {
     match enables {
         Some(true) => "accepts the device blindly, which proves nothing",
