@@ -50,3 +50,38 @@ impl Functions {
         Some(Self::from_header_type(header[usize::from(super::registers::HEADER_TYPE.0)]))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bdf(text: &str) -> Bdf {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn another_function_in_the_slot_decides_and_none_does_not() {
+        let gpu = bdf("0b:00.0");
+        assert_eq!(Functions::among(["00:01.0", "0b:00.0", "0b:00.1"].map(bdf), &gpu), Some(Functions::Multifunction));
+        assert_eq!(Functions::among(["00:01.0", "0b:00.0", "0b:01.1", "0001:0b:00.1"].map(bdf), &gpu), None);
+    }
+
+    #[test]
+    fn header_type_bit_7_is_the_multifunction_flag() {
+        assert_eq!(Functions::from_header_type(0x80), Functions::Multifunction);
+        assert_eq!(Functions::from_header_type(0x00), Functions::Single);
+    }
+
+    #[test]
+    fn a_live_device_tells_by_its_first_64_bytes() {
+        let root = tempfile::tempdir().unwrap();
+        let sysfs = SysfsRoot::new(root.path());
+        let gpu = bdf("0b:00.0");
+        assert_eq!(Functions::of_device(&sysfs, &gpu), None);
+        std::fs::create_dir_all(sysfs.device_dir(&gpu)).unwrap();
+        let mut header = [0_u8; 64];
+        header[0x0e] = 0x80;
+        std::fs::write(sysfs.config_file(&gpu), header).unwrap();
+        assert_eq!(Functions::of_device(&sysfs, &gpu), Some(Functions::Multifunction));
+    }
+}

@@ -62,3 +62,44 @@ impl Serialize for QemuVersion {
         serializer.collect_str(self)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn version(text: &str) -> Option<(u16, u16)> {
+        text.parse().ok().map(|QemuVersion { major, minor }| (major, minor))
+    }
+
+    #[test]
+    fn versions_are_read_as_people_and_qemu_write_them() {
+        assert_eq!(version("8.1"), Some((8, 1)));
+        assert_eq!(version("11"), Some((11, 0)));
+        assert_eq!(version("9.0.0-rc1"), Some((9, 0)));
+        assert_eq!(version("QEMU emulator version 8.2.2 (Debian 1:8.2.2+ds-0ubuntu1)\nCopyright"), Some((8, 2)));
+        assert_eq!(version("QEMU emulator version 10.0.2 (pve-qemu-kvm_10.0.2-4)"), Some((10, 0)));
+        for text in ["", "new", "8.", "8.x", "8,1", "70000.1", "8.1beta"] {
+            assert_eq!(version(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn ten_is_later_than_eight() {
+        let parse = |text: &str| text.parse::<QemuVersion>().unwrap();
+        assert!(parse("10.0") > QemuVersion::GIVES_COMPLETERS && parse("8.0.5") < QemuVersion::GIVES_COMPLETERS);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "\\PC*") {
+            let _ = text.parse::<QemuVersion>();
+        }
+
+        #[test]
+        fn what_is_printed_reads_back(major in any::<u16>(), minor in any::<u16>()) {
+            let version = QemuVersion { major, minor };
+            prop_assert_eq!(version.to_string().parse(), Ok(version));
+        }
+    }
+}

@@ -33,3 +33,25 @@ pub fn recipes(gpu: &Bdf) -> Recipes {
         proxmox: format!("machine: q35\nhostpci0: {gpu},pcie=1"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_recipe_passes_one_function_behind_a_root_port_of_q35_without_multifunction() {
+        let recipes = recipes(&"0000:0b:00.0".parse().unwrap());
+        assert!(recipes.qemu.contains("-device vfio-pci,host=0000:0b:00.0,bus=gpu_port,addr=00.0"), "{}", recipes.qemu);
+        assert!(recipes.qemu.contains("-device pcie-root-port,id=gpu_port,bus=pcie.0"));
+        assert!(!recipes.qemu.contains("multifunction"));
+        let source = "<address domain='0x0000' bus='0x0b' slot='0x00' function='0x0'/>";
+        assert!(recipes.libvirt.contains(source) && !recipes.libvirt.contains("multifunction='on'"), "{}", recipes.libvirt);
+        assert_eq!(recipes.proxmox, "machine: q35\nhostpci0: 0000:0b:00.0,pcie=1");
+    }
+
+    #[test]
+    fn addresses_keep_their_domain() {
+        let recipes = recipes(&"0001:c1:00.0".parse().unwrap());
+        assert!(recipes.libvirt.contains("domain='0x0001' bus='0xc1'") && recipes.proxmox.contains("0001:c1:00.0,pcie=1"));
+    }
+}

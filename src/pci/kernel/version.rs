@@ -117,7 +117,7 @@ impl KernelVersion {
         let fixed_series = ROOT_PORT_REQUIRED_IN_STABLE.iter().find(|(major, minor, _)| (*major, *minor) == self.series());
         if self.is_candidate_of(ROOT_PORT_REQUIRED) || self.is_candidate_of(FUNCTION_APPEARS) {
             return unsure(format!(
-                "Linux {self} is a candidate of the release in which the rule changed: it may have either form."
+                "Linux {self} is a candidate of the release in which the rule changed: it may have the rule of before or of after."
             ));
         }
         if self.series() >= ROOT_PORT_REQUIRED || fixed_series.is_some_and(|(_, _, patch)| self.patch >= *patch) {
@@ -125,7 +125,7 @@ impl KernelVersion {
         }
         if self.is_of_a_vendor() {
             return unsure(format!(
-                "Linux {self} is a vendor's build: whether it took the rule of Linux 7.1, which asks for a root port, is not known."
+                "Linux {self} is a vendor's build: whether it has the rule of Linux 7.1, which asks for a root port, is not known."
             ));
         }
         if self.series() < FUNCTION_APPEARS {
@@ -142,6 +142,11 @@ impl KernelVersion {
             )),
             _ => RuleBehaviour::AcceptsWithoutRootPort,
         }
+    }
+
+    /// Whether it may be from before the function.
+    pub(super) fn may_lack_the_function(&self) -> bool {
+        self.series() < FUNCTION_APPEARS || self.is_candidate_of(FUNCTION_APPEARS)
     }
 
     /// What its rule makes of SR-IOV virtual functions.
