@@ -1,5 +1,8 @@
 //! The audit of one device.
 
+#[cfg(test)]
+mod tests;
+
 use super::answer::Answer;
 use super::dmesg::Refusal;
 use super::hop::{AuditedHop, Link};

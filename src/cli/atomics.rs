@@ -151,7 +151,10 @@ fn status(arguments: &Device) -> Result<u8, Failure> {
     }
     match processes(&root, &arguments.device) {
         KfdProcesses::Listed(found) if found.is_empty() => text.push_str("  no process uses it through KFD\n"),
-        KfdProcesses::Listed(found) => text.push_str(&format!("  {} processes use it through KFD\n", found.len())),
+        KfdProcesses::Listed(found) => {
+            let listed: Vec<String> = found.iter().map(u32::to_string).collect();
+            text.push_str(&format!("  processes that use it through KFD: {}\n", listed.join(", ")));
+        }
         KfdProcesses::NoList => text.push_str("  KFD has no list of processes here\n"),
         KfdProcesses::Unreadable(why) => text.push_str(&format!("  {why}\n")),
     }
