@@ -15,6 +15,7 @@ struct Document<'a> {
     tool: Tool,
     source: &'a Source,
     devices: &'a [AuditedDevice],
+    notes: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -33,6 +34,7 @@ pub fn write(audit: &Audit, out: &mut impl io::Write) -> io::Result<()> {
         tool: Tool { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") },
         source: &audit.source,
         devices: &audit.devices,
+        notes: &audit.notes,
     };
     serde_json::to_writer_pretty(&mut *out, &document)?;
     out.write_all(b"\n")
