@@ -123,21 +123,29 @@ impl Reader {
             return self.function(line, indent, bdf, rest);
         }
         if looks_like_rows(content, self.functions.is_empty()) {
-            return self.rows(line, indent, content);
+            return match self.rows(line, content)? {
+                Some((bdf, rest)) => self.function(line, indent, bdf, rest),
+                None => Ok(()),
+            };
         }
         self.wrapped_description(line, indent, content);
         Ok(())
     }
 
+    /// Reads a device line and whatever rows and device lines are joined to it.
     fn function(&mut self, line: usize, indent: usize, bdf: Bdf, rest: &str) -> Result<(), DumpError> {
-        let (description, joined) = rest.split_at(rows::start_in(rest).unwrap_or(rest.len()));
-        let description = description.trim().to_owned();
-        self.functions.push(Open { line, indent, bdf, description, bytes: Vec::new(), repairs: Vec::new() });
-        if joined.is_empty() { Ok(()) } else { self.rows(line, indent, joined) }
+        let mut next = Some((bdf, rest));
+        while let Some((bdf, rest)) = next {
+            let (description, joined) = rest.split_at(joined_rows(rest).unwrap_or(rest.len()));
+            let description = description.trim().to_owned();
+            self.functions.push(Open { line, indent, bdf, description, bytes: Vec::new(), repairs: Vec::new() });
+            next = if joined.is_empty() { None } else { self.rows(line, joined)? };
+        }
+        Ok(())
     }
 
-    /// Reads rows up to the end of the line or to the next device line that was joined to it.
-    fn rows(&mut self, line: usize, indent: usize, content: &str) -> Result<(), DumpError> {
+    /// Reads rows up to the end of the line or to the next device line that was joined to it, which it gives back.
+    fn rows<'t>(&mut self, line: usize, content: &'t str) -> Result<Option<(Bdf, &'t str)>, DumpError> {
         let next = tokens(content).find_map(|(at, token)| Some((at, address(token)?, at + token.len())));
         let (content, next) = match next {
             Some((at, bdf, end)) => (&content[..at], Some((bdf, &content[end..]))),
@@ -154,10 +162,7 @@ impl Reader {
         for row in rows {
             open.append(line, &row).map_err(|kind| fault(&row.label, kind))?;
         }
-        match next {
-            Some((bdf, rest)) => self.function(line, indent, bdf, rest),
-            None => Ok(()),
-        }
+        Ok(next)
     }
 
     /// A mail client wraps the device line; what it wrapped is no deeper than the line itself, unlike lspci's details.
@@ -212,6 +217,16 @@ impl Open {
         }
         Ok(DumpedFunction { bdf, description, config: ConfigSpace::from_bytes(bytes), repairs })
     }
+}
+
+/// Whether a line below a device line is a row, well formed or not.
+pub(super) fn is_row(content: &str) -> bool {
+    looks_like_rows(content, false)
+}
+
+/// Where the rows start in a device line that was joined with them.
+pub(super) fn joined_rows(device_line: &str) -> Option<usize> {
+    rows::start_in(device_line)
 }
 
 /// The device line of `lspci`: an address, then the class and name.

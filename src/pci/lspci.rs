@@ -8,6 +8,7 @@
 //! Time is linear in the text. Memory is bounded by [`Listing::FUNCTIONS_AT_MOST`] and [`Listing::NOTES_AT_MOST`].
 
 mod chain;
+mod draft;
 mod header;
 mod link;
 mod note;
