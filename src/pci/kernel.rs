@@ -105,6 +105,49 @@ pub fn agrees(hierarchy: &Hierarchy, verdict: &PathVerdict, version: &KernelVers
     KernelVerdict { behaviour, would_enable, because }
 }
 
+/// What the kernels since 4.16 make of a path, by the two forms of the rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AcrossVersions {
+    /// Linux 4.16 to 7.0, but for the stable releases that took the change; `None` when the path leaves it open.
+    pub accepting_without_root_port: Option<bool>,
+    /// Linux 7.1 and later, and those stable releases.
+    pub requiring_root_port: Option<bool>,
+    /// Both in a sentence.
+    pub sentence: String,
+}
+
+impl fmt::Display for AcrossVersions {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.sentence)
+    }
+}
+
+/// From which version on the kernel's own rule enables AtomicOps on a path that [`super::path::judge`] has judged.
+pub fn across_versions(hierarchy: &Hierarchy, verdict: &PathVerdict) -> AcrossVersions {
+    let walked = findings_of_every_bridge(hierarchy, verdict);
+    let judged = |form, virtual_functions| {
+        hierarchy.endpoint().and_then(|endpoint| Outcome::of(form, virtual_functions, endpoint, &walked).enables)
+    };
+    let before = judged(Form::AcceptsWithoutRootPort, VirtualFunctionRule::Unsure);
+    let since = judged(Form::RequiresRootPort, VirtualFunctionRule::Refused);
+    let blind = verdict.findings.iter().any(|finding| finding.cause == Cause::NoRootPort);
+    let sentence = match (before, since) {
+        (Some(true), Some(true)) => "Every kernel since Linux 4.16 enables AtomicOps here.",
+        (Some(false), Some(false)) => "No kernel enables AtomicOps here.",
+        (Some(true), Some(false)) if blind => {
+            "Linux 4.16 to 7.0 accept this path blindly, which proves nothing; 7.1 and stable releases such as 6.1.176 and \
+             6.12.107 refuse it, for there is no root port."
+        }
+        (None, Some(false)) => "Kernels since Linux 7.1 refuse AtomicOps here; what those before it do is open.",
+        (Some(false), Some(true)) => {
+            "Kernels since Linux 7.1 enable AtomicOps here; those before it look at the ports above the nearest root port, too, and \
+             refuse."
+        }
+        _ => "What the kernel's rule makes of this path is open.",
+    };
+    AcrossVersions { accepting_without_root_port: before, requiring_root_port: since, sentence: sentence.to_owned() }
+}
+
 /// What the kernel answers for a device whose path is judged; of a kernel that is not known, what all of them answer.
 pub(super) fn answer(endpoint: &Hop, verdict: &PathVerdict, kernel: Kernel<'_>) -> Option<bool> {
     let findings: Vec<_> = verdict.findings.iter().map(|finding| (Reach::Both, finding.clone())).collect();

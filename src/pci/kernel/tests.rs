@@ -225,3 +225,30 @@ fn what_is_unreadable_stays_open_but_the_kernel_needs_no_control_register_of_the
     let partial = Hierarchy { hops: vec![fiji()], completeness: Completeness::Partial };
     assert_eq!(agrees(&partial, &path::judge(&partial), &version("6.4.7")).would_enable, None);
 }
+
+#[test]
+fn across_versions_a_capable_path_is_enabled_and_one_without_root_port_accepted_blindly_before_7_1() {
+    let across = |hops: Vec<Hop>| {
+        let hierarchy = Hierarchy { hops, completeness: Completeness::Whole };
+        across_versions(&hierarchy, &path::judge(&hierarchy))
+    };
+    let forms = |across: &AcrossVersions| (across.accepting_without_root_port, across.requiring_root_port);
+    let capable = across(vec![root_port(), fiji()]);
+    assert_eq!(forms(&capable), (Some(true), Some(true)));
+    assert!(capable.sentence.contains("since Linux 4.16"));
+    let on_root_bus = across(vec![fiji()]);
+    assert_eq!(forms(&on_root_bus), (Some(true), Some(false)));
+    assert!(on_root_bus.sentence.contains("blindly") && on_root_bus.sentence.contains("6.12.107"));
+    let port = BridgeImage::root_port(BUSES).completers(Completers::Neither);
+    assert_eq!(forms(&across(vec![bridge("00:03.0", port), fiji()])), (Some(false), Some(false)));
+}
+
+#[test]
+fn the_running_kernel_is_the_one_that_proc_names() {
+    let root = tempfile::tempdir().unwrap();
+    assert_eq!(KernelVersion::running(root.path()), None);
+    let directory = root.path().join("proc/sys/kernel");
+    std::fs::create_dir_all(&directory).unwrap();
+    std::fs::write(directory.join("osrelease"), "6.6.87.2-microsoft-standard-WSL2\n").unwrap();
+    assert_eq!(KernelVersion::running(root.path()), Some(version("6.6.87.2-microsoft-standard-WSL2")));
+}

@@ -3,6 +3,8 @@
 use super::{RuleBehaviour, VirtualFunctionRule};
 use serde::{Serialize, Serializer};
 use std::fmt;
+use std::fs;
+use std::path::Path;
 use std::str::FromStr;
 use thiserror::Error;
 
@@ -98,6 +100,12 @@ impl Serialize for KernelVersion {
 }
 
 impl KernelVersion {
+    /// The running kernel's, from `proc/sys/kernel/osrelease` below the directory that holds `proc` (`/` on a live machine);
+    /// `None` when the file is not there or is no version.
+    pub fn running(root: &Path) -> Option<Self> {
+        fs::read_to_string(root.join("proc/sys/kernel/osrelease")).ok()?.parse().ok()
+    }
+
     fn series(&self) -> (u16, u16) {
         (self.major, self.minor)
     }

@@ -192,3 +192,24 @@ fn for_a_virtual_function_the_physical_one_must_be_audited() {
     assert_eq!(open(&plan), [ConditionKind::OwnCompleters, ConditionKind::HostPath]);
     assert!(plan.advice.iter().all(|advice| advice.contains("physical function")), "{:?}", plan.advice);
 }
+
+/// Published A/B of a Radeon RX 7900 XT on X399 with QEMU 11.0.2: the host's path carries AtomicOps, the guest with all
+/// functions of the card gets none, the guest with function 0 alone does.
+#[test]
+fn the_measured_guest_on_x399_is_forecast_with_all_functions_and_with_one() {
+    let at = |bus, device, function, image: BridgeImage| Hop::read(Bdf { domain: 0, bus, device, function }, &image.build());
+    let gpu = gpu(PortType::LegacyEndpoint);
+    let hops = vec![
+        at(0, 3, 1, BridgeImage::root_port(BUSES)),
+        at(9, 0, 0, BridgeImage::switch_upstream(BUSES)),
+        at(0x0a, 0, 0, BridgeImage::switch_downstream(BUSES)),
+        gpu.clone(),
+    ];
+    let verdict = path::judge(&Hierarchy { hops, completeness: Completeness::Whole });
+    let forecast = |functions| {
+        let qemu = Some("11.0.2".parse().unwrap());
+        let request = PlanRequest { qemu, functions, ..request(Placement::RootPort) };
+        plan(&gpu, &verdict, &request).kernel_accepts.requiring_root_port
+    };
+    assert_eq!((forecast(Functions::Multifunction), forecast(Functions::Single)), (NO, YES));
+}
