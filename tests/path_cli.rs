@@ -216,3 +216,39 @@ mod the_report {
         assert!(fs::read_to_string(file).unwrap().contains("path capable  yes"));
     }
 }
+
+mod on_text {
+    use super::*;
+
+    fn from(file: &str) -> assert_cmd::assert::Assert {
+        program(&["path", "--from", &data(file)]).assert()
+    }
+
+    #[test]
+    fn the_founding_dumps_are_told_apart() {
+        from("01-fiji-before.txt").code(1).stdout(contains("enabled now   no")).stdout(contains("Device Control 2 at 0x80"));
+        from("02-fiji-after.txt").code(1).stdout(contains("enabled now   yes")).stdout(contains("path capable  [unknown]"));
+    }
+
+    #[test]
+    fn a_whole_path_in_hex_passes() {
+        from("09-x99-navi23-path.txt").code(0).stdout(contains("0000:05:00.0 reach host memory"));
+    }
+
+    #[test]
+    fn standard_input_is_read_and_a_kernel_log_in_it_counts() {
+        let text = fs::read_to_string(data("01-fiji-before.txt")).unwrap();
+        let with_log = format!("{text}\n\nkfd kfd: amdgpu: skipped device 1002:7300, PCI rejects atomics 730<0\n");
+        program(&["path", "--from", "-"]).write_stdin(with_log).assert().code(1).stdout(contains("730<0"));
+    }
+
+    #[test]
+    fn text_that_names_no_function_and_a_missing_file_are_input_errors() {
+        program(&["path", "--from", "-"]).write_stdin("prose\n").assert().code(2).stderr(contains("PCI function"));
+        program(&["path", "--from", "/nonexistent/lspci.txt"]).assert().code(2).stderr(contains("/nonexistent/lspci.txt"));
+        program(&["path", "0c:00.0", "--from", &data("01-fiji-before.txt")])
+            .assert()
+            .code(2)
+            .stderr(contains("0000:0c:00.0").and(contains("0000:0b:00.0")));
+    }
+}
