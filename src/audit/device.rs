@@ -10,7 +10,7 @@ use super::kfd::{Ground, KfdAnswer};
 use super::links;
 use crate::kfd::topology::Node;
 use crate::pci::guest::{self, Functions, GuestPlan, Machine, PlanRequest, Reason, Recipes, Standing};
-use crate::pci::kernel::{self, KernelVersion};
+use crate::pci::kernel::{self, AcrossVersions, KernelVersion};
 use crate::pci::path::{self, Cause, Delivery, ErrorTrace, Finding, PathVerdict};
 use crate::pci::{Bdf, Hierarchy, Hop, PcieReading, registers as reg};
 use serde::Serialize;
@@ -90,7 +90,9 @@ pub struct AuditedDevice {
     pub path_capable: Answer,
     /// Whether it may send AtomicOps now (Requester Enable).
     pub enabled: Answer,
-    /// What the kernel's own rule gives, when one is known or named.
+    /// What the kernels' own rule gives, from version to version.
+    pub kernels: AcrossVersions,
+    /// What one kernel's own rule gives, when one is known or named.
     pub kernel: Option<KernelAnswer>,
     /// Whether KFD takes it.
     pub kfd: KfdAnswer,
@@ -124,8 +126,7 @@ impl AuditedDevice {
     /// Whether nothing is left to do: AtomicOps reach host memory now, or the GPU does without PCIe.
     pub fn is_in_order(&self) -> bool {
         let lost_elsewhere = self.delivery == Delivery::Lost;
-        self.reaches_memory_without_pcie
-            || (self.path_capable == Answer::Yes && self.enabled == Answer::Yes && !lost_elsewhere)
+        self.reaches_memory_without_pcie || (self.path_capable == Answer::Yes && self.enabled == Answer::Yes && !lost_elsewhere)
     }
 
     /// Whether AtomicOps are no question for it, as for an integrated GPU.
@@ -168,10 +169,10 @@ pub fn audit(hierarchy: &Hierarchy, facts: &Facts) -> Option<AuditedDevice> {
         let answer = kernel::agrees(hierarchy, &verdict, version);
         KernelAnswer { version: version.to_string(), would_enable: answer.would_enable.into(), because: answer.because }
     });
-    let guest_forecast = facts.guest_plan.as_ref().map(|request| GuestForecast {
-        plan: guest::plan(device, &verdict, request),
-        recipes: guest::recipes(&device.bdf),
-    });
+    let guest_forecast = facts
+        .guest_plan
+        .as_ref()
+        .map(|request| GuestForecast { plan: guest::plan(device, &verdict, request), recipes: guest::recipes(&device.bdf) });
     let guest_reasons = guest_reasons(hierarchy, &verdict, facts);
     let wanted = !reaches_memory_without_pcie;
     Some(AuditedDevice {
@@ -181,6 +182,7 @@ pub fn audit(hierarchy: &Hierarchy, facts: &Facts) -> Option<AuditedDevice> {
         driver: facts.driver.clone(),
         path_capable: verdict.path.into(),
         enabled,
+        kernels: kernel::across_versions(hierarchy, &verdict),
         kernel,
         consequences: ground.consequences(&kfd),
         kfd,

@@ -4,9 +4,7 @@ use super::answer::Answer;
 use super::device::Facts;
 use super::dmesg::{FirmwareVerdict, Refusal};
 use super::silicon::{Integration, Silicon, silicon};
-use crate::kfd::{
-    AtomicsRequirement, Enumeration, GfxTarget, PredictedOutcome, acceptance, predict_with_firmware, requirement,
-};
+use crate::kfd::{AtomicsRequirement, Enumeration, GfxTarget, PredictedOutcome, acceptance, predict_with_firmware, requirement};
 use crate::pci::Hop;
 use crate::pci::path::{EnableBit, PathCapability, PathVerdict};
 use serde::Serialize;
@@ -76,7 +74,11 @@ impl<'a> Ground<'a> {
             return (Answer::Unknown, "Which GPU generation this is is not known, so KFD's rule for it is not.".to_owned(), None);
         };
         if self.needs_no_pcie() {
-            return (Answer::Yes, format!("An integrated {target} reaches memory without PCIe; KFD asks no AtomicOps of it."), None);
+            return (
+                Answer::Yes,
+                format!("An integrated {target} reaches memory without PCIe; KFD asks no AtomicOps of it."),
+                None,
+            );
         }
         let requirement = requirement(target);
         if requirement == AtomicsRequirement::None {
@@ -87,7 +89,9 @@ impl<'a> Ground<'a> {
         }
         match self.path.path {
             PathCapability::Capable => {
-                let reason = format!("amdgpu enables AtomicOps itself on a path that carries them, so KFD has no ground to refuse {target}.");
+                let reason = format!(
+                    "amdgpu enables AtomicOps itself on a path that carries them, so KFD has no ground to refuse {target}."
+                );
                 (Answer::Yes, reason, None)
             }
             PathCapability::Incapable => {
@@ -176,5 +180,7 @@ fn cure(verdict: Answer, requirement: AtomicsRequirement) -> Option<String> {
 }
 
 fn newer_firmware(needed: u32) -> String {
-    format!("MEC firmware {needed} or later: update linux-firmware and rebuild the initramfs. A path that carries AtomicOps also does.")
+    format!(
+        "MEC firmware {needed} or later: update linux-firmware and rebuild the initramfs. A path that carries AtomicOps also does."
+    )
 }

@@ -22,5 +22,5 @@ pub use hop::{AuditedHop, Link, LinkState, links_from_sysfs};
 pub use kfd::KfdAnswer;
 pub use process::{KfdProcesses, kfd_processes};
 pub use silicon::{Integration, Silicon, silicon};
-pub use switching::{Objection, Weight, objections};
 pub use source::{Audit, AuditError, Context, Selection, Source, from_sysfs, from_text};
+pub use switching::{Objection, Weight, objections};

@@ -6,7 +6,7 @@ use super::hop::{Link, links_from_sysfs};
 use crate::kfd::topology::{self, Node};
 use crate::pci::guest::{Functions, Machine, PlanRequest};
 use crate::pci::kernel::KernelVersion;
-use crate::pci::lspci::{self, ListedFunction, Listing, ListingError};
+use crate::pci::lspci::{self, ListedFunction, ListingError};
 use crate::pci::sysfs::{SysfsError, SysfsRoot};
 use crate::pci::{Bdf, ConfigSpace, Hierarchy, PcieReading, registers as reg};
 use serde::Serialize;
@@ -129,7 +129,7 @@ fn facts_from_sysfs(root: &SysfsRoot, hierarchy: &Hierarchy, bdf: Bdf, nodes: &[
         kfd_nodes: nodes.to_vec(),
         mec_firmware: mec_firmware(&directory),
         functions: Functions::of_device(root, &bdf),
-        notes: privileges(hierarchy).into_iter().collect(),
+        notes: privileges(hierarchy).into_iter().chain(passed_through(&directory)).collect(),
         ..context.facts()
     }
 }
@@ -138,6 +138,14 @@ fn facts_from_sysfs(root: &SysfsRoot, hierarchy: &Hierarchy, bdf: Bdf, nodes: &[
 fn mec_firmware(directory: &std::path::Path) -> Option<u32> {
     let text = fs::read_to_string(directory.join("fw_version/mec_fw_version")).ok()?;
     u32::from_str_radix(text.trim().trim_start_matches("0x"), 16).ok().filter(|version| *version != 0)
+}
+
+fn passed_through(directory: &std::path::Path) -> Option<String> {
+    let driver = fs::read_link(directory.join("driver")).ok()?;
+    driver.ends_with("vfio-pci").then(|| {
+        "vfio-pci has the device: its firmware version does not show on the host, and vfio-pci itself may set Requester Enable."
+            .to_owned()
+    })
 }
 
 /// Linux shows the first 64 bytes of config space to everybody and the rest to root.
@@ -163,8 +171,12 @@ pub fn from_text(text: &str, selection: Selection, context: &Context) -> Result<
         Selection::Accelerators => listing.accelerators(),
         Selection::Device(bdf) => vec![bdf],
     };
-    let mut refusals = refusals(text);
-    refusals.extend(&context.refusals);
+    let refused: HashMap<(u16, u16), Refusal> =
+        refusals(text).iter().chain(&context.refusals).map(|refusal| ((refusal.vendor_id, refusal.device_id), *refusal)).collect();
+    let mut slots: HashMap<(u32, u8, u8), Vec<Bdf>> = HashMap::new();
+    for Bdf { domain, bus, device, function } in listing.functions.iter().map(|function| function.bdf) {
+        slots.entry((domain, bus, device)).or_default().push(Bdf { domain, bus, device, function });
+    }
     let listed: HashMap<Bdf, &ListedFunction> = listing.functions.iter().map(|function| (function.bdf, function)).collect();
     let mut devices = Vec::new();
     for bdf in selected {
@@ -176,8 +188,8 @@ pub fn from_text(text: &str, selection: Selection, context: &Context) -> Result<
         let facts = Facts {
             driver: function.and_then(|function| function.driver.clone()),
             links: hierarchy.hops.iter().map(|hop| listed.get(&hop.bdf)?.link.map(Link::from)).collect(),
-            functions: function.and_then(|function| functions(&listing, function)),
-            refusals: refusals.clone(),
+            functions: function.and_then(|function| functions(function, slots.get(&(bdf.domain, bdf.bus, bdf.device)))),
+            refusals: id(&hierarchy).and_then(|id| refused.get(&id)).copied().into_iter().collect(),
             ..context.facts()
         };
         devices.extend(audit(&hierarchy, &facts));
@@ -185,10 +197,13 @@ pub fn from_text(text: &str, selection: Selection, context: &Context) -> Result<
     Ok(Audit { source: Source::Text, devices, notes: listing.notes.iter().map(ToString::to_string).collect() })
 }
 
-/// The device's own header decides; without it another function beside it does.
-fn functions(listing: &Listing, device: &ListedFunction) -> Option<Functions> {
+fn id(hierarchy: &Hierarchy) -> Option<(u16, u16)> {
+    let device = hierarchy.endpoint()?;
+    device.vendor_id.zip(device.device_id)
+}
+
+/// The device's own header decides; without it another function in its slot does.
+fn functions(device: &ListedFunction, slot: Option<&Vec<Bdf>>) -> Option<Functions> {
     let header_type = device.config.as_ref().and_then(|config| config.u8(reg::HEADER_TYPE));
-    header_type
-        .map(Functions::from_header_type)
-        .or_else(|| Functions::among(listing.functions.iter().map(|function| function.bdf), &device.bdf))
+    header_type.map(Functions::from_header_type).or_else(|| Functions::among(slot?.iter().copied(), &device.bdf))
 }

@@ -159,7 +159,11 @@ fn status(arguments: &Device) -> Result<u8, Failure> {
         KfdProcesses::Unreadable(why) => text.push_str(&format!("  {why}\n")),
     }
     for journal in journals(&root, &arguments.device) {
-        text.push_str(&format!("  changed by aqlprobe: `aqlprobe atomics restore {}` puts it back ({})\n", arguments.device.short(), journal.display()));
+        text.push_str(&format!(
+            "  changed by aqlprobe: `aqlprobe atomics restore {}` puts it back ({})\n",
+            arguments.device.short(),
+            journal.display()
+        ));
     }
     output::print(text.as_bytes())?;
     Ok(ExitCode::Pass.status())

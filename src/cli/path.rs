@@ -203,8 +203,7 @@ fn read_text(path: &Path) -> Result<String, Failure> {
         anyhow::ensure!(bytes.len() as u64 <= TEXT_AT_MOST, "it is longer than {} MiB", TEXT_AT_MOST >> 20);
         Ok(bytes)
     };
-    let bytes = read()
-        .with_context(|| format!("cannot read {}", path.display()))
-        .map_err(|error| Failure::new(error, ExitCode::Usage))?;
+    let bytes =
+        read().with_context(|| format!("cannot read {}", path.display())).map_err(|error| Failure::new(error, ExitCode::Usage))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

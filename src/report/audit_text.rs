@@ -75,11 +75,9 @@ fn write_forecast(forecast: &GuestForecast, out: &mut impl io::Write) -> io::Res
         writeln!(out, "  {:<9}  {}", open(condition.holds), tame(&condition.sentence))?;
     }
     write_section("For the guest:", &plan.advice, out)?;
-    for (heading, lines) in [
-        ("QEMU:", &recipes.qemu),
-        ("libvirt:", &recipes.libvirt),
-        ("Proxmox (/etc/pve/qemu-server/VMID.conf):", &recipes.proxmox),
-    ] {
+    for (heading, lines) in
+        [("QEMU:", &recipes.qemu), ("libvirt:", &recipes.libvirt), ("Proxmox (/etc/pve/qemu-server/VMID.conf):", &recipes.proxmox)]
+    {
         writeln!(out, "{heading}")?;
         for line in lines.lines() {
             writeln!(out, "  {}", tame(line))?;
@@ -103,9 +101,10 @@ fn write_chain(device: &AuditedDevice, style: TextStyle, out: &mut impl io::Writ
 /// The name without the long form of the vendors that nearly every path has.
 fn short_name(name: &str) -> String {
     let vendors = [("Advanced Micro Devices, Inc. [AMD/ATI]", "AMD"), ("Advanced Micro Devices, Inc. [AMD]", "AMD")];
-    let short = vendors.iter().chain(&[("Intel Corporation", "Intel")]).find_map(|(long, short)| {
-        name.strip_prefix(long).map(|rest| format!("{short}{rest}"))
-    });
+    let short = vendors
+        .iter()
+        .chain(&[("Intel Corporation", "Intel")])
+        .find_map(|(long, short)| name.strip_prefix(long).map(|rest| format!("{short}{rest}")));
     tame(short.as_deref().unwrap_or(name))
 }
 
@@ -128,7 +127,8 @@ fn bits(hop: &AuditedHop) -> String {
         ("EgressBlck", hop.egress_blocked),
         ("BusMaster", hop.requester_enable.map(|_| hop.bus_master)),
     ];
-    let shown: Vec<String> = named.iter().filter_map(|(name, answer)| answer.map(|answer| format!("{name}{}", bit(answer)))).collect();
+    let shown: Vec<String> =
+        named.iter().filter_map(|(name, answer)| answer.map(|answer| format!("{name}{}", bit(answer)))).collect();
     if shown.is_empty() && hop.note.is_some() { "[unknown]".to_owned() } else { shown.join(" ") }
 }
 
@@ -159,9 +159,11 @@ fn write_verdicts(device: &AuditedDevice, style: TextStyle, out: &mut impl io::W
         style.dress(tone, word)
     };
     writeln!(out, "  path capable  {}", shown(device.path_capable))?;
-    if let Some(kernel) = &device.kernel {
-        let (version, answer) = (tame(&kernel.version), shown(kernel.would_enable));
-        writeln!(out, "  Linux {version} would enable  {answer}: {}", tame(&kernel.because))?;
+    // One kernel in question says more than all of them.
+    match &device.kernel {
+        Some(kernel) => writeln!(out, "                {}", tame(&kernel.because))?,
+        None if device.path_capable == Answer::Unknown => {}
+        None => writeln!(out, "                {}", tame(&device.kernels.sentence))?,
     }
     writeln!(out, "  enabled now   {}", shown(device.enabled))?;
     writeln!(out, "  KFD accepts   {}: {}", shown(device.kfd.verdict), tame(&device.kfd.reason))

@@ -22,11 +22,7 @@ pub fn behind_root_port(file: &str, completers: Completers) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     let image = BridgeImage::root_port(BusNumbers { primary: 0, secondary: 0x0b, subordinate: 0x0b }).completers(completers);
     let gpu = dump::read(&fs::read_to_string(data(file)).unwrap()).unwrap().remove(0);
-    TreeBuilder::new(directory.path())
-        .root_port(bdf("00:03.0"), image.build())
-        .endpoint(bdf(GPU), gpu.config)
-        .write()
-        .unwrap();
+    TreeBuilder::new(directory.path()).root_port(bdf("00:03.0"), image.build()).endpoint(bdf(GPU), gpu.config).write().unwrap();
     directory
 }
 

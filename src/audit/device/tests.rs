@@ -131,11 +131,8 @@ mod kfd {
 
     #[test]
     fn a_refusal_in_the_log_decides_and_tells_the_firmware() {
-        let refusal = |device_id, found, needed| Refusal {
-            vendor_id: 0x1002,
-            device_id,
-            firmware: Some(FirmwareVerdict { found, needed }),
-        };
+        let refusal =
+            |device_id, found, needed| Refusal { vendor_id: 0x1002, device_id, firmware: Some(FirmwareVerdict { found, needed }) };
         let facts = Facts { refusals: vec![refusal(POLARIS_10, 730, 0), refusal(NAVI_14, 123, 145)], ..Facts::default() };
         let navi = audit(&alone(as_device(gpu(FIJI_BEFORE), NAVI_14)), &facts).unwrap().kfd;
         assert_eq!((navi.verdict, navi.mec_firmware), (Answer::No, Some(123)));
