@@ -11,13 +11,25 @@ use super::links;
 use crate::kfd::topology::Node;
 use crate::pci::guest::{self, Functions, GuestPlan, Machine, PlanRequest, Reason, Recipes, Standing};
 use crate::pci::kernel::{self, AcrossVersions, KernelVersion};
-use crate::pci::path::{self, Cause, Delivery, ErrorTrace, Finding, PathVerdict};
+use crate::pci::path::{self, Cause, Delivery, ErrorTrace, Finding, PathCapability, PathVerdict};
 use crate::pci::{Bdf, Hierarchy, Hop, PcieReading, registers as reg};
 use serde::Serialize;
+
+/// What shows the path; what to do about registers that are not known hangs on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Origin {
+    /// The machine itself, or a tree captured from it.
+    #[default]
+    Machine,
+    /// Text that somebody took.
+    Text,
+}
 
 /// What is known beside the path. Everything may be missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
+    /// What shows the path.
+    pub origin: Origin,
     /// The kernel driver that has the device.
     pub driver: Option<String>,
     /// The links of the hops, in their order; shorter or empty where they are not known.
@@ -188,7 +200,7 @@ pub fn audit(hierarchy: &Hierarchy, facts: &Facts) -> Option<AuditedDevice> {
         kfd,
         first_bad_hop: verdict.findings.iter().find(|finding| wanted && is_certain(finding)).map(|finding| finding.bdf),
         hops,
-        fixes: if wanted { fixes(hierarchy, &verdict) } else { Vec::new() },
+        fixes: if wanted { fixes(hierarchy, &verdict, facts.origin) } else { Vec::new() },
         findings: if wanted { verdict.findings } else { Vec::new() },
         traces: verdict.traces,
         contradictions,
@@ -229,18 +241,26 @@ fn is_certain(finding: &Finding) -> bool {
     !matches!(finding.cause, Cause::Unreadable | Cause::HopsMissing)
 }
 
-/// The certain findings first, the same advice once.
-fn fixes(hierarchy: &Hierarchy, verdict: &PathVerdict) -> Vec<Fix> {
-    let (certain, open): (Vec<&Finding>, Vec<&Finding>) = verdict.findings.iter().partition(|finding| is_certain(finding));
+/// The certain findings first, the same advice once. Setting Requester Enable is no help on a path that does not carry AtomicOps.
+fn fixes(hierarchy: &Hierarchy, verdict: &PathVerdict, origin: Origin) -> Vec<Fix> {
+    let useless = |finding: &&Finding| finding.cause == Cause::RequesterDisabled && verdict.path == PathCapability::Incapable;
+    let (certain, open): (Vec<&Finding>, Vec<&Finding>) =
+        verdict.findings.iter().filter(|finding| !useless(finding)).partition(|finding| is_certain(finding));
     let mut fixes: Vec<Fix> = Vec::new();
     for finding in certain.into_iter().chain(open) {
-        if fixes.iter().any(|fix| fix.advice == finding.fix.advice && fix.command == finding.fix.command) {
+        let advice = match (finding.cause, origin) {
+            (Cause::Unreadable, Origin::Text) => {
+                "Take the text again as root, with `lspci -vvv` of pciutils 3.5.3 or later or with `lspci -xxx`."
+            }
+            _ => &finding.fix.advice,
+        };
+        if fixes.iter().any(|fix| fix.advice == advice && fix.command == finding.fix.command) {
             continue;
         }
         let hop = hierarchy.hops.iter().find(|hop| hop.bdf == finding.bdf);
         fixes.push(Fix {
             bdf: finding.bdf,
-            advice: finding.fix.advice.clone(),
+            advice: advice.to_owned(),
             command: finding.fix.command.clone(),
             register: hop.and_then(|hop| register(hop, finding.cause)),
         });

@@ -132,6 +132,10 @@ impl<'a> Ground<'a> {
 
     /// What follows when the GPU runs without AtomicOps; empty when it has them, or never needs them.
     pub(super) fn consequences(&self, kfd: &KfdAnswer) -> Vec<String> {
+        // Of a generation that is not known nothing is claimed.
+        if self.target.is_none() {
+            return Vec::new();
+        }
         let without = self.path.path == PathCapability::Incapable || self.path.requester == EnableBit::Disabled;
         if !without || self.needs_no_pcie() || self.device.vendor_id.is_some_and(|vendor| vendor != AMD) {
             return Vec::new();

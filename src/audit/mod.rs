@@ -16,7 +16,7 @@ mod source;
 mod switching;
 
 pub use answer::Answer;
-pub use device::{AuditedDevice, Facts, Fix, GuestForecast, KernelAnswer, audit};
+pub use device::{AuditedDevice, Facts, Fix, GuestForecast, KernelAnswer, Origin, audit};
 pub use dmesg::{FirmwareVerdict, Refusal, refusals};
 pub use hop::{AuditedHop, Link, LinkState, links_from_sysfs};
 pub use kfd::KfdAnswer;

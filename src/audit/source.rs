@@ -1,6 +1,6 @@
 //! Where an audit's input comes from: a running machine or a captured tree in sysfs' layout, or text.
 
-use super::device::{AuditedDevice, Facts, audit};
+use super::device::{AuditedDevice, Facts, Origin, audit};
 use super::dmesg::{Refusal, refusals};
 use super::hop::{Link, links_from_sysfs};
 use crate::kfd::topology::{self, Node};
@@ -186,6 +186,7 @@ pub fn from_text(text: &str, selection: Selection, context: &Context) -> Result<
         })?;
         let function = listed.get(&bdf);
         let facts = Facts {
+            origin: Origin::Text,
             driver: function.and_then(|function| function.driver.clone()),
             links: hierarchy.hops.iter().map(|hop| listed.get(&hop.bdf)?.link.map(Link::from)).collect(),
             functions: function.and_then(|function| functions(function, slots.get(&(bdf.domain, bdf.bus, bdf.device)))),

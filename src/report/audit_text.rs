@@ -158,14 +158,16 @@ fn write_verdicts(device: &AuditedDevice, style: TextStyle, out: &mut impl io::W
         };
         style.dress(tone, word)
     };
-    writeln!(out, "  path capable  {}", shown(device.path_capable))?;
-    // One kernel in question says more than all of them.
-    match &device.kernel {
-        Some(kernel) => writeln!(out, "                {}", tame(&kernel.because))?,
-        None if device.path_capable == Answer::Unknown => {}
-        None => writeln!(out, "                {}", tame(&device.kernels.sentence))?,
+    if !device.reaches_memory_without_pcie() {
+        writeln!(out, "  path capable  {}", shown(device.path_capable))?;
+        // One kernel in question says more than all of them.
+        match &device.kernel {
+            Some(kernel) => writeln!(out, "                {}", tame(&kernel.because))?,
+            None if device.path_capable == Answer::Unknown => {}
+            None => writeln!(out, "                {}", tame(&device.kernels.sentence))?,
+        }
+        writeln!(out, "  enabled now   {}", shown(device.enabled))?;
     }
-    writeln!(out, "  enabled now   {}", shown(device.enabled))?;
     writeln!(out, "  KFD accepts   {}: {}", shown(device.kfd.verdict), tame(&device.kfd.reason))
 }
 

@@ -19,8 +19,13 @@ pub fn data(name: &str) -> String {
 
 /// A GPU out of a dump behind a root port; Fiji's dumps have it at 0b:00.0, whatever stands in the text.
 pub fn behind_root_port(file: &str, completers: Completers) -> TempDir {
+    behind(file, |port| port.completers(completers))
+}
+
+/// The same behind a root port as it is made here.
+pub fn behind(file: &str, port: impl Fn(BridgeImage) -> BridgeImage) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
-    let image = BridgeImage::root_port(BusNumbers { primary: 0, secondary: 0x0b, subordinate: 0x0b }).completers(completers);
+    let image = port(BridgeImage::root_port(BusNumbers { primary: 0, secondary: 0x0b, subordinate: 0x0b }));
     let gpu = dump::read(&fs::read_to_string(data(file)).unwrap()).unwrap().remove(0);
     TreeBuilder::new(directory.path()).root_port(bdf("00:03.0"), image.build()).endpoint(bdf(GPU), gpu.config).write().unwrap();
     directory
