@@ -220,6 +220,34 @@ mod the_report {
     }
 }
 
+mod a_capture {
+    use super::*;
+
+    #[test]
+    fn gives_the_same_audit_where_it_is_unpacked() {
+        let tree = behind_root_port("01-fiji-before.txt", Completers::Only32);
+        write_attribute(&tree, "fw_version/mec_fw_version", "0x000002da\n");
+        kfd_file(tree.path(), "topology/nodes/0/properties", "gfx_target_version 0\n");
+        kfd_file(tree.path(), "topology/nodes/1/properties", "gfx_target_version 80003\nlocation_id 2816\ndomain 0\n");
+        kfd_file(tree.path(), "topology/nodes/1/io_links/0/properties", "type 2\nnode_from 1\nnode_to 0\nflags 13\n");
+        let elsewhere = tempfile::tempdir().unwrap();
+        let file = elsewhere.path().join("machine.tar");
+        path(tree.path(), &["--capture", file.to_str().unwrap()]).code(0).stdout(is_empty()).stderr(contains("captured"));
+        let unpacked = elsewhere.path().join("unpacked");
+        tar::Archive::new(fs::File::open(&file).unwrap()).unpack(&unpacked).unwrap();
+        assert_eq!(json(&unpacked, &[])["devices"], json(tree.path(), &[])["devices"]);
+    }
+
+    #[test]
+    fn of_a_machine_without_a_gpu_is_refused() {
+        let tree = tempfile::tempdir().unwrap();
+        fs::create_dir_all(tree.path().join("bus/pci/devices")).unwrap();
+        let file = tree.path().join("machine.tar");
+        path(tree.path(), &["--capture", file.to_str().unwrap()]).code(4);
+        assert!(!file.exists());
+    }
+}
+
 mod on_text {
     use super::*;
 

@@ -5,6 +5,7 @@
 //! [`crate::pci::path`] and [`crate::kfd`]; nothing here adds one. What the input does not show is unknown in every answer.
 
 mod answer;
+mod capture;
 mod device;
 mod dmesg;
 mod hop;
@@ -16,6 +17,7 @@ mod source;
 mod switching;
 
 pub use answer::Answer;
+pub use capture::{Captured, capture};
 pub use device::{AuditedDevice, Facts, Fix, GuestForecast, KernelAnswer, Origin, audit};
 pub use dmesg::{FirmwareVerdict, Refusal, refusals};
 pub use hop::{AuditedHop, Link, LinkState, links_from_sysfs};

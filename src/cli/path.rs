@@ -1,11 +1,12 @@
 //! `aqlprobe path`: which hop blocks AtomicOps, and what to change?
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use aqlprobe::audit::{self, Audit, AuditError, Context, Selection, refusals};
+use aqlprobe::audit::{self, Audit, AuditError, Captured, Context, Selection, refusals};
 use aqlprobe::pci::Bdf;
 use aqlprobe::pci::guest::{Functions, Placement, PlanRequest, QemuVersion, detect};
 use aqlprobe::pci::kernel::KernelVersion;
@@ -30,6 +31,8 @@ Examples:
       the same without a file
   aqlprobe path 0b:00.0 --format json -o path.json
       one device, for a program
+  sudo aqlprobe path --capture machine.tar
+      what is needed to audit this machine elsewhere, with --sysfs-root
   sudo aqlprobe path 0b:00.0 --guest-plan --qemu 8.1
       what a virtual machine will see of it, and lines that pass it well";
 
@@ -62,6 +65,10 @@ pub struct Arguments {
     /// Read a captured tree instead of /sys
     #[arg(long, value_name = "DIR")]
     sysfs_root: Option<PathBuf>,
+
+    /// Put what an audit reads of sysfs into this tar file, and do nothing else; unpack it elsewhere for --sysfs-root
+    #[arg(long, value_name = "TAR", conflicts_with_all = ["from", "format", "output", "guest_plan"])]
+    capture: Option<PathBuf>,
 
     /// Look for KFD's "PCI rejects atomics" in this copy of the kernel's log
     #[arg(long, value_name = "FILE")]
@@ -124,6 +131,14 @@ impl From<Place> for Placement {
 }
 
 impl Arguments {
+    fn root(&self) -> SysfsRoot {
+        self.sysfs_root.as_ref().map_or_else(SysfsRoot::default, SysfsRoot::new)
+    }
+
+    fn selection(&self) -> Selection {
+        self.device.map_or(Selection::Accelerators, Selection::Device)
+    }
+
     /// The running kernel and machine count only for the machine's own sysfs.
     fn context(&self) -> Result<Context, Failure> {
         let log = self.dmesg.as_deref().map(read_text).transpose()?;
@@ -152,24 +167,61 @@ fn running_kernel() -> Option<KernelVersion> {
 /// # Errors
 /// An input that cannot be read, or a report that cannot be written.
 pub fn run(arguments: &Arguments) -> Result<u8, Failure> {
+    if let Some(file) = &arguments.capture {
+        return capture(arguments, file);
+    }
     let destination = Destination::open(arguments.output.as_deref())?;
     let context = arguments.context()?;
-    let selection = arguments.device.map_or(Selection::Accelerators, Selection::Device);
+    let selection = arguments.selection();
     let audit = match &arguments.from {
         Some(file) => audit::from_text(&read_text(file)?, selection, &context).map_err(unreadable)?,
-        None => {
-            let root = arguments.sysfs_root.as_ref().map_or_else(SysfsRoot::default, SysfsRoot::new);
-            audit::from_sysfs(&root, selection, &context).map_err(unreadable)?
-        }
+        None => audit::from_sysfs(&arguments.root(), selection, &context).map_err(unreadable)?,
     };
     if audit.devices.is_empty() {
-        let missing = anyhow::anyhow!("the input has no display controller or processing accelerator of AMD");
-        return Err(Failure::new(missing, ExitCode::NoHardware).hint("name another device by its address: aqlprobe path BDF"));
+        return Err(no_gpu());
     }
     let bytes = rendered(&audit, arguments.format, &destination).map_err(|error| Failure::new(error, ExitCode::CheckFailed))?;
     destination.write_bytes(&bytes, &audit_text::verdict(&audit))?;
     let in_order = audit.devices.iter().all(audit::AuditedDevice::is_in_order);
     Ok(if in_order { ExitCode::Pass } else { ExitCode::CheckFailed }.status())
+}
+
+fn no_gpu() -> Failure {
+    let missing = anyhow::anyhow!("the input has no display controller or processing accelerator of AMD");
+    Failure::new(missing, ExitCode::NoHardware).hint("name another device by its address: aqlprobe path BDF")
+}
+
+fn capture(arguments: &Arguments, file: &Path) -> Result<u8, Failure> {
+    let destination = Destination::open(Some(file))?;
+    let entries = audit::capture(&arguments.root(), arguments.selection()).map_err(|error| unreadable(error.into()))?;
+    if !entries.keys().any(|path| path.starts_with("bus")) {
+        return Err(no_gpu());
+    }
+    let bytes = packed(&entries).context("cannot pack the tree").map_err(|error| Failure::new(error, ExitCode::CheckFailed))?;
+    destination.write_bytes(&bytes, &format!("{} files and links captured", entries.len()))?;
+    Ok(ExitCode::Pass.status())
+}
+
+/// Without owner and time: the same tree gives the same bytes.
+fn packed(entries: &BTreeMap<PathBuf, Captured>) -> io::Result<Vec<u8>> {
+    let mut archive = tar::Builder::new(Vec::new());
+    for (path, entry) in entries {
+        let mut header = tar::Header::new_gnu();
+        header.set_mtime(0);
+        header.set_mode(0o644);
+        match entry {
+            Captured::File(bytes) => {
+                header.set_size(bytes.len() as u64);
+                archive.append_data(&mut header, path, bytes.as_slice())?;
+            }
+            Captured::Link(target) => {
+                header.set_entry_type(tar::EntryType::Symlink);
+                header.set_size(0);
+                archive.append_link(&mut header, path, target)?;
+            }
+        }
+    }
+    archive.into_inner()
 }
 
 fn rendered(audit: &Audit, format: Format, destination: &Destination) -> anyhow::Result<Vec<u8>> {
