@@ -138,22 +138,28 @@ fn class(words: &str) -> Option<u16> {
     CLASSES.iter().find(|(name, _)| *name == words).map(|(_, class)| *class)
 }
 
-/// `lspci` took the name from the list by the numbers; where the list has the name once, that leads back.
+/// `lspci` took the name from the list by the numbers; where the list has the name once, that leads back. Some vendors are in
+/// the list more than once, under the same name.
 fn ids_by_name(name: &str) -> (Option<u16>, Option<u16>) {
     let of_vendor = |vendor: &&pci_ids::Vendor| name.strip_prefix(vendor.name()).is_some_and(|rest| rest.starts_with(' '));
-    let Some(vendor) = pci_ids::Vendors::iter().filter(of_vendor).max_by_key(|vendor| vendor.name().len()) else {
+    let Some(longest) = pci_ids::Vendors::iter().filter(of_vendor).map(|vendor| vendor.name()).max_by_key(|name| name.len()) else {
         return (None, None);
     };
-    if pci_ids::Vendors::iter().filter(|other| other.name() == vendor.name()).nth(1).is_some() {
-        return (None, None);
-    }
-    let device = name[vendor.name().len()..].trim();
+    let device = name[longest.len()..].trim();
+    let vendors = || pci_ids::Vendors::iter().filter(|vendor| vendor.name() == longest);
     if let Some(number) = device.strip_prefix("Device ").and_then(hex16) {
-        return (Some(vendor.id()), Some(number));
+        return only(vendors().map(|vendor| vendor.id())).map_or((None, None), |vendor| (Some(vendor), Some(number)));
     }
-    let mut named = vendor.devices().filter(|known| known.name() == device);
-    let device_id = named.next().map(pci_ids::Device::id).filter(|_| named.next().is_none());
-    (Some(vendor.id()), device_id)
+    let devices = vendors().flat_map(|vendor| vendor.devices().map(move |known| (vendor.id(), known)));
+    match only(devices.filter(|(_, known)| known.name() == device).map(|(vendor, known)| (vendor, known.id()))) {
+        Some((vendor, device)) => (Some(vendor), Some(device)),
+        None => (only(vendors().map(|vendor| vendor.id())), None),
+    }
+}
+
+fn only<T>(mut items: impl Iterator<Item = T>) -> Option<T> {
+    let first = items.next();
+    first.filter(|_| items.next().is_none())
 }
 
 #[cfg(test)]
