@@ -72,11 +72,7 @@ pub(super) struct Identity {
 impl Identity {
     /// From the device line without its address.
     pub fn of_function(description: &str) -> Self {
-        let description = cut(description);
-        let (class_words, device) = match description.split_once(": ") {
-            Some((class, device)) => (class.trim(), device.trim()),
-            None => (description.trim_end_matches(':').trim(), ""),
-        };
+        let (class_words, device) = class_and_device(description);
         Self { class: class(class_words), ..Self::of_device(device) }
     }
 
@@ -97,6 +93,19 @@ impl Identity {
             None => ids_by_name(name),
         };
         Self { class: None, vendor_id, device_id, name: name.to_owned() }
+    }
+}
+
+/// The class a device line gives.
+pub(super) fn class_of(description: &str) -> Option<u16> {
+    class(class_and_device(description).0)
+}
+
+fn class_and_device(description: &str) -> (&str, &str) {
+    let description = cut(description);
+    match description.split_once(": ") {
+        Some((class, device)) => (class.trim(), device.trim()),
+        None => (description.trim_end_matches(':').trim(), ""),
     }
 }
 
@@ -151,7 +160,10 @@ fn ids_by_name(name: &str) -> (Option<u16>, Option<u16>) {
         return only(vendors().map(|vendor| vendor.id())).map_or((None, None), |vendor| (Some(vendor), Some(number)));
     }
     let devices = vendors().flat_map(|vendor| vendor.devices().map(move |known| (vendor.id(), known)));
-    match only(devices.filter(|(_, known)| known.name() == device).map(|(vendor, known)| (vendor, known.id()))) {
+    // Where a line was wrapped there may be a space too many.
+    let device: String = device.chars().filter(|letter| !letter.is_whitespace()).collect();
+    let is_named = |name: &str| name.chars().filter(|letter| !letter.is_whitespace()).eq(device.chars());
+    match only(devices.filter(|(_, known)| is_named(known.name())).map(|(vendor, known)| (vendor, known.id()))) {
         Some((vendor, device)) => (Some(vendor), Some(device)),
         None => (only(vendors().map(|vendor| vendor.id())), None),
     }
