@@ -84,7 +84,7 @@ impl Identity {
     fn of_device(device: &str) -> Self {
         let name = device.split(" (rev ").next().unwrap_or_default().split(" (prog-if").next().unwrap_or_default();
         let bare = name.strip_prefix("Device ").unwrap_or(name);
-        let bracketed = || device.match_indices('[').filter_map(|(at, _)| ids(device[at + 1..].split(']').next()?)).last();
+        let bracketed = || device.match_indices('[').filter_map(|(at, _)| ids(device[at + 1..].split(']').next()?)).next_back();
         if let Some((vendor, product)) = ids(bare) {
             return Self { vendor_id: Some(vendor), device_id: Some(product), ..Self::default() };
         }

@@ -135,6 +135,9 @@ fn a_capability_list_that_is_cut_short_proves_no_absence() {
     assert_eq!(pcie(head), PcieReading::Unknown(CapabilityError::NotInText));
     assert_eq!(pcie(&format!("{head}\t...\n\tKernel driver in use: amdgpu\n")), PcieReading::Unknown(CapabilityError::NotInText));
     assert_eq!(pcie(&format!("{head}\tKernel driver in use: amdgpu\n")), PcieReading::Absent);
+    let tag_lost = "06:00.0 VGA compatible controller: AMD Card\n\tFlags: bus master, fast devsel\n\tCapabilities: \n";
+    let tag_lost = format!("{tag_lost}\tKernel driver in use: amdgpu\n");
+    assert_eq!(pcie(&tag_lost), PcieReading::Unknown(CapabilityError::NotInText));
 }
 
 #[test]
