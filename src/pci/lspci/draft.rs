@@ -7,13 +7,20 @@ use crate::pci::hierarchy::{name, role};
 use crate::pci::registers as reg;
 use crate::pci::{Bdf, CapabilityError, ConfigOffset, ConfigSpace, Hop, PcieCapability, PcieReading};
 
+/// Where the description of a function comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NamedBy {
+    DeviceLine,
+    Tree,
+}
+
 /// What the text has said of a function so far.
 #[derive(Debug)]
 pub(super) struct Draft {
     pub bdf: Bdf,
     pub above: Option<Bdf>,
     pub description: String,
-    pub identity: Identity,
+    pub named_by: NamedBy,
     pub decoded: Decoded,
     pub config: Option<ConfigSpace>,
 }
@@ -63,19 +70,16 @@ impl Decoded {
 
 impl Draft {
     pub fn new(bdf: Bdf) -> Self {
-        Self {
-            bdf,
-            above: None,
-            description: String::new(),
-            identity: Identity::default(),
-            decoded: Decoded::default(),
-            config: None,
-        }
+        Self { bdf, above: None, description: String::new(), named_by: NamedBy::Tree, decoded: Decoded::default(), config: None }
     }
 
     /// Puts together what the text and its rows say.
     pub fn close(self, notes: &mut Vec<Note>) -> ListedFunction {
-        let Self { bdf, description, identity, decoded, config, .. } = self;
+        let Self { bdf, description, named_by, decoded, config, .. } = self;
+        let identity = match named_by {
+            NamedBy::DeviceLine => Identity::of_function(&description),
+            NamedBy::Tree => Identity::of_tree(&description),
+        };
         let from_config = config.as_ref().map(|config| (config, buses_in(config)));
         let class_in_rows = config.as_ref().and_then(|config| config.u16(ConfigOffset(reg::CLASS_CODE.0 + 1)));
         let class = class_in_rows.or(identity.class);

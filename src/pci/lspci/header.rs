@@ -72,11 +72,7 @@ pub(super) struct Identity {
 impl Identity {
     /// From the device line without its address.
     pub fn of_function(description: &str) -> Self {
-        let description = cut(description);
-        let (class_words, device) = match description.split_once(": ") {
-            Some((class, device)) => (class.trim(), device.trim()),
-            None => (description.trim_end_matches(':').trim(), ""),
-        };
+        let (class_words, device) = class_and_device(description);
         Self { class: class(class_words), ..Self::of_device(device) }
     }
 
@@ -88,7 +84,7 @@ impl Identity {
     fn of_device(device: &str) -> Self {
         let name = device.split(" (rev ").next().unwrap_or_default().split(" (prog-if").next().unwrap_or_default();
         let bare = name.strip_prefix("Device ").unwrap_or(name);
-        let bracketed = || device.match_indices('[').filter_map(|(at, _)| ids(device[at + 1..].split(']').next()?)).last();
+        let bracketed = || device.match_indices('[').filter_map(|(at, _)| ids(device[at + 1..].split(']').next()?)).next_back();
         if let Some((vendor, product)) = ids(bare) {
             return Self { vendor_id: Some(vendor), device_id: Some(product), ..Self::default() };
         }
@@ -97,6 +93,19 @@ impl Identity {
             None => ids_by_name(name),
         };
         Self { class: None, vendor_id, device_id, name: name.to_owned() }
+    }
+}
+
+/// The class a device line gives.
+pub(super) fn class_of(description: &str) -> Option<u16> {
+    class(class_and_device(description).0)
+}
+
+fn class_and_device(description: &str) -> (&str, &str) {
+    let description = cut(description);
+    match description.split_once(": ") {
+        Some((class, device)) => (class.trim(), device.trim()),
+        None => (description.trim_end_matches(':').trim(), ""),
     }
 }
 
@@ -138,22 +147,31 @@ fn class(words: &str) -> Option<u16> {
     CLASSES.iter().find(|(name, _)| *name == words).map(|(_, class)| *class)
 }
 
-/// `lspci` took the name from the list by the numbers; where the list has the name once, that leads back.
+/// `lspci` took the name from the list by the numbers; where the list has the name once, that leads back. Some vendors are in
+/// the list more than once, under the same name.
 fn ids_by_name(name: &str) -> (Option<u16>, Option<u16>) {
     let of_vendor = |vendor: &&pci_ids::Vendor| name.strip_prefix(vendor.name()).is_some_and(|rest| rest.starts_with(' '));
-    let Some(vendor) = pci_ids::Vendors::iter().filter(of_vendor).max_by_key(|vendor| vendor.name().len()) else {
+    let Some(longest) = pci_ids::Vendors::iter().filter(of_vendor).map(|vendor| vendor.name()).max_by_key(|name| name.len()) else {
         return (None, None);
     };
-    if pci_ids::Vendors::iter().filter(|other| other.name() == vendor.name()).nth(1).is_some() {
-        return (None, None);
-    }
-    let device = name[vendor.name().len()..].trim();
+    let device = name[longest.len()..].trim();
+    let vendors = || pci_ids::Vendors::iter().filter(|vendor| vendor.name() == longest);
     if let Some(number) = device.strip_prefix("Device ").and_then(hex16) {
-        return (Some(vendor.id()), Some(number));
+        return only(vendors().map(|vendor| vendor.id())).map_or((None, None), |vendor| (Some(vendor), Some(number)));
     }
-    let mut named = vendor.devices().filter(|known| known.name() == device);
-    let device_id = named.next().map(pci_ids::Device::id).filter(|_| named.next().is_none());
-    (Some(vendor.id()), device_id)
+    let devices = vendors().flat_map(|vendor| vendor.devices().map(move |known| (vendor.id(), known)));
+    // Where a line was wrapped there may be a space too many.
+    let device: String = device.chars().filter(|letter| !letter.is_whitespace()).collect();
+    let is_named = |name: &str| name.chars().filter(|letter| !letter.is_whitespace()).eq(device.chars());
+    match only(devices.filter(|(_, known)| is_named(known.name())).map(|(vendor, known)| (vendor, known.id()))) {
+        Some((vendor, device)) => (Some(vendor), Some(device)),
+        None => (only(vendors().map(|vendor| vendor.id())), None),
+    }
+}
+
+fn only<T>(mut items: impl Iterator<Item = T>) -> Option<T> {
+    let first = items.next();
+    first.filter(|_| items.next().is_none())
 }
 
 #[cfg(test)]

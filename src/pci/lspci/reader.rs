@@ -1,7 +1,7 @@
 //! Splits a text into functions and trees, and puts together what it says of each.
 
-use super::draft::Draft;
-use super::header::{Address, Identity, device_line};
+use super::draft::{Draft, NamedBy};
+use super::header::{Address, class_of, device_line};
 use super::stanza::{Decoded, Follows, StanzaReader};
 use super::tree::TreeReader;
 use super::{Access, Listing, ListingError, Note};
@@ -85,7 +85,7 @@ impl<'t> Reader<'t> {
             for leaf in leaves {
                 let draft = self.draft(leaf.bdf)?;
                 if draft.description.is_empty() && !leaf.name.is_empty() {
-                    draft.identity = Identity::of_tree(&leaf.name);
+                    draft.named_by = NamedBy::Tree;
                     draft.description = leaf.name;
                 }
             }
@@ -205,10 +205,9 @@ impl<'t> Reader<'t> {
 
     fn merge(&mut self, bdf: Bdf, description: &str, decoded: Decoded, config: Option<ConfigSpace>) -> Result<(), ListingError> {
         let draft = self.draft(bdf)?;
-        let identity = Identity::of_function(description);
-        if draft.description.is_empty() || identity.class.is_some() {
+        if draft.named_by == NamedBy::Tree || draft.description.is_empty() || class_of(description).is_some() {
             draft.description = description.to_owned();
-            draft.identity = identity;
+            draft.named_by = NamedBy::DeviceLine;
         }
         let earlier = std::mem::replace(&mut draft.decoded, decoded);
         draft.config = config.or(draft.config.take());

@@ -245,7 +245,6 @@ impl<'t> StanzaReader<'t> {
             "Flags:" if before => Context::Flags,
             "Bus:" if before => Context::Bus,
             "Capabilities:" => {
-                self.capabilities += 1;
                 self.place = Place::OtherCapability;
                 Context::Capability
             }
@@ -319,8 +318,11 @@ impl<'t> StanzaReader<'t> {
         }
         self.context = Context::Other;
         let words = std::mem::take(&mut self.capability);
-        if words.first() == Some(&"<access") {
-            self.decoded.access = Access::Denied;
+        match words.first() {
+            Some(first) if first.starts_with('[') => self.capabilities += 1,
+            Some(&("<access" | "&lt;access")) => self.decoded.access = Access::Denied,
+            // A web page takes `<access denied>` for a tag and shows nothing.
+            _ => self.snipped = true,
         }
         if let Some(capability) = express(&words) {
             // A second one is another function's, whose device line was filtered away.
