@@ -135,8 +135,8 @@ pub fn across_versions(hierarchy: &Hierarchy, verdict: &PathVerdict) -> AcrossVe
         (Some(true), Some(true)) => "Every kernel since Linux 4.16 enables AtomicOps here.",
         (Some(false), Some(false)) => "No kernel enables AtomicOps here.",
         (Some(true), Some(false)) if blind => {
-            "Linux 4.16 to 7.0 accept this path blindly, which proves nothing; 7.1 and stable releases such as 6.1.176 and \
-             6.12.107 refuse it, for there is no root port."
+            "Linux 4.16 to 7.0 accept this path blindly, which proves nothing; 7.1 and stable releases since spring 2026 (6.12.91, \
+             6.18.33, 7.0.10 and others) refuse it, for there is no root port."
         }
         (None, Some(false)) => "Kernels since Linux 7.1 refuse AtomicOps here; what those before it do is open.",
         (Some(false), Some(true)) => {

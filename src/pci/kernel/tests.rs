@@ -101,29 +101,44 @@ fn the_function_came_with_4_16() {
 
 #[test]
 fn releases_before_7_1_look_for_no_root_port() {
-    for kernel in ["5.4.0", "6.4.7", "6.12.0", "6.18.0", "7.0.0"] {
+    for kernel in ["5.4.0", "5.4.302", "6.4.7", "6.12.0", "6.18.0", "7.0.0"] {
         assert_eq!(version(kernel).rule(), RuleBehaviour::AcceptsWithoutRootPort, "{kernel}");
     }
 }
 
 #[test]
-fn from_7_1_and_from_the_stable_releases_that_were_read_a_root_port_is_required() {
-    for kernel in
-        ["7.1.0", "7.1.13", "7.2.0", "8.0.0-rc1", "6.12.107", "6.12.110", "6.1.176", "6.12.107+deb13-amd64", "7.1.3-arch1-1"]
-    {
+fn from_7_1_a_root_port_is_required() {
+    for kernel in ["7.1.0", "7.1.13", "7.2.0", "8.0.0-rc1", "7.1.3-arch1-1"] {
+        assert_eq!(version(kernel).rule(), RuleBehaviour::RequiresRootPort, "{kernel}");
+    }
+    assert!(matches!(version("7.1.0-rc3").rule(), RuleBehaviour::Unsure { .. }));
+}
+
+/// The releases in whose announcements the change stands; 6.1.176 and 6.12.107 were read.
+#[test]
+fn stable_releases_that_took_the_change_require_a_root_port_and_those_before_them_do_not() {
+    for (before, first) in [
+        ("5.10.257", "5.10.258"),
+        ("5.15.208", "5.15.209"),
+        ("6.1.174", "6.1.175"),
+        ("6.6.140", "6.6.141"),
+        ("6.12.90", "6.12.91"),
+        ("6.18.32", "6.18.33"),
+        ("7.0.9", "7.0.10"),
+    ] {
+        assert_eq!(version(before).rule(), RuleBehaviour::AcceptsWithoutRootPort, "{before}");
+        assert_eq!(version(first).rule(), RuleBehaviour::RequiresRootPort, "{first}");
+    }
+    for kernel in ["6.1.176", "6.12.107", "6.12.107+deb13-amd64", "6.18.40-1-lts"] {
         assert_eq!(version(kernel).rule(), RuleBehaviour::RequiresRootPort, "{kernel}");
     }
 }
 
 #[test]
-fn stable_series_of_which_the_first_release_is_not_determined_are_unsure() {
-    for (kernel, needle) in
-        [("6.12.50", "6.12.107"), ("6.1.90", "6.1.176"), ("6.6.30", "6.6"), ("6.18.5", "6.18"), ("7.0.3", "7.0")]
-    {
-        let RuleBehaviour::Unsure { why } = version(kernel).rule() else { panic!("{kernel} must be unsure") };
-        assert!(why.contains(needle) && why.contains("not determined"), "{why}");
-    }
-    assert!(matches!(version("7.1.0-rc3").rule(), RuleBehaviour::Unsure { .. }));
+fn a_series_that_ended_at_about_the_time_of_the_change_is_unsure() {
+    let RuleBehaviour::Unsure { why } = version("6.19.12").rule() else { panic!("6.19.12 must be unsure") };
+    assert!(why.contains("not determined"), "{why}");
+    assert_eq!(version("6.19.0").rule(), RuleBehaviour::AcceptsWithoutRootPort);
 }
 
 #[test]
@@ -157,7 +172,7 @@ fn vfio_reports_completers_since_6_5() {
 
 #[test]
 fn a_capable_path_is_enabled_by_every_form_of_the_rule() {
-    for kernel in ["4.16.0", "6.12.50", "5.15.0-91-generic", "7.1.13"] {
+    for kernel in ["4.16.0", "6.19.12", "5.15.0-91-generic", "7.1.13"] {
         assert_eq!(enables(kernel, vec![root_port(), fiji()]), Some(true), "{kernel}");
     }
     assert_eq!(enables("3.10.0-1160.el7", vec![root_port(), fiji()]), None);
@@ -171,7 +186,7 @@ fn a_path_that_does_not_carry_atomics_is_refused_by_every_form_of_the_rule() {
         vec![root_port(), bridge("0c:00.0", BridgeImage::switch_downstream(BUSES).routing(Routing::Unsupported)), fiji()],
     ];
     for hops in incapable {
-        for kernel in ["4.16.0", "6.12.50", "5.15.0-91-generic", "7.1.13"] {
+        for kernel in ["4.16.0", "6.19.12", "5.15.0-91-generic", "7.1.13"] {
             assert_eq!(enables(kernel, hops.clone()), Some(false), "{kernel}");
         }
     }
@@ -185,7 +200,7 @@ fn an_endpoint_on_a_root_bus_is_accepted_blindly_before_the_change_and_refused_a
     let after = verdict("7.1.13", vec![fiji()]);
     assert_eq!(after.would_enable, Some(false));
     assert!(after.because.contains("no root port"), "{after}");
-    let between = verdict("6.12.50", vec![fiji()]);
+    let between = verdict("6.19.12", vec![fiji()]);
     assert_eq!(between.would_enable, None);
     assert!(between.because.contains("With that rule it refuses the device, without it accepts the device blindly"), "{between}");
 }
@@ -200,7 +215,7 @@ fn an_integrated_endpoint_is_accepted_before_the_change_and_refused_after() {
 #[test]
 fn a_device_that_is_no_endpoint_or_has_no_capability_is_refused_by_every_form() {
     for hop in [root_port(), Hop::read(bdf("00:02.0"), &ConfigSpace::from_bytes(vec![0; 256]))] {
-        for kernel in ["4.16.0", "6.12.50", "7.1.0"] {
+        for kernel in ["4.16.0", "6.19.12", "7.1.0"] {
             assert_eq!(enables(kernel, vec![hop.clone()]), Some(false), "{kernel}");
         }
     }
@@ -238,7 +253,7 @@ fn across_versions_a_capable_path_is_enabled_and_one_without_root_port_accepted_
     assert!(capable.sentence.contains("since Linux 4.16"));
     let on_root_bus = across(vec![fiji()]);
     assert_eq!(forms(&on_root_bus), (Some(true), Some(false)));
-    assert!(on_root_bus.sentence.contains("blindly") && on_root_bus.sentence.contains("6.12.107"));
+    assert!(on_root_bus.sentence.contains("blindly") && on_root_bus.sentence.contains("6.12.91"));
     let port = BridgeImage::root_port(BUSES).completers(Completers::Neither);
     assert_eq!(forms(&across(vec![bridge("00:03.0", port), fiji()])), (Some(false), Some(false)));
 }

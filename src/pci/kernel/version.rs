@@ -16,10 +16,12 @@ const VIRTUAL_FUNCTIONS_REFUSED: (u16, u16) = (5, 16);
 const VFIO_REPORTS_COMPLETERS: (u16, u16) = (6, 5);
 /// First release that looks for the root port.
 const ROOT_PORT_REQUIRED: (u16, u16) = (7, 1);
-/// Stable releases that were read and look for it; which earlier release of the series was the first is not determined.
-const ROOT_PORT_REQUIRED_IN_STABLE: [(u16, u16, u16); 2] = [(6, 1, 176), (6, 12, 107)];
-/// Series that still received stable releases when the change was made (spring 2026), so that they may have taken it.
-const SERIES_ALIVE_AT_THE_CHANGE: [(u16, u16); 8] = [(5, 10), (5, 15), (6, 1), (6, 6), (6, 12), (6, 18), (6, 19), (7, 0)];
+/// The stable releases that took the change, by their announcements of May and June 2026. Earlier ones of these series do not
+/// have it.
+const ROOT_PORT_REQUIRED_IN_STABLE: [(u16, u16, u16); 7] =
+    [(5, 10, 258), (5, 15, 209), (6, 1, 175), (6, 6, 141), (6, 12, 91), (6, 18, 33), (7, 0, 10)];
+/// A series that ended at about the time: whether a late release took the change is not determined.
+const SERIES_ENDING_AT_THE_CHANGE: (u16, u16) = (6, 19);
 
 /// Whether a version is a release or a candidate for one. Candidates come before their release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -139,17 +141,13 @@ impl KernelVersion {
         if self.series() < FUNCTION_APPEARS {
             return RuleBehaviour::Absent;
         }
-        match fixed_series {
-            Some((major, minor, patch)) if self.patch > 0 => unsure(format!(
-                "Linux {self}: {major}.{minor}.{patch} asks for a root port; which release of the series was the first is not determined."
-            )),
-            None if self.patch > 0 && SERIES_ALIVE_AT_THE_CHANGE.contains(&self.series()) => unsure(format!(
-                "Linux {self}: whether and when the {}.{} series took the rule of Linux 7.1, which asks for a root port, is not \
-                 determined.",
-                self.major, self.minor
-            )),
-            _ => RuleBehaviour::AcceptsWithoutRootPort,
+        if self.series() == SERIES_ENDING_AT_THE_CHANGE && self.patch > 0 {
+            return unsure(format!(
+                "Linux {self}: whether a late release of its series took the rule of Linux 7.1, which asks for a root port, is not \
+                 determined."
+            ));
         }
+        RuleBehaviour::AcceptsWithoutRootPort
     }
 
     /// Whether it may be from before the function.
