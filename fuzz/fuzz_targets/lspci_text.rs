@@ -1,0 +1,15 @@
+//! Any text as `lspci` output: it is read or refused, every function has a path that ends in it, and the judgement exists.
+#![no_main]
+
+use aqlprobe::pci::{lspci, path};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(listing) = lspci::read(&String::from_utf8_lossy(bytes)) else { return };
+    for function in &listing.functions {
+        if let Some(hierarchy) = listing.hierarchy(&function.bdf) {
+            assert_eq!(hierarchy.endpoint().map(|hop| hop.bdf), Some(function.bdf));
+            let _ = path::judge(&hierarchy).to_string();
+        }
+    }
+});
