@@ -58,7 +58,7 @@ pub struct Arguments {
     #[arg(long, conflicts_with = "device")]
     all: bool,
 
-    /// Read this text (`lspci -xxx` or `-xxxx`) instead of the machine; `-` is standard input
+    /// Read this text instead of the machine: `lspci -vvv`, `-xxx`, `-t`, any mixture of them; `-` is standard input
     #[arg(long, value_name = "FILE", conflicts_with = "sysfs_root")]
     from: Option<PathBuf>,
 

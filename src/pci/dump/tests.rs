@@ -5,7 +5,7 @@ use proptest::prelude::*;
 const FIJI_BEFORE: &str = include_str!("../../../tests/data/lspci/01-fiji-before.txt");
 const FIJI_AFTER: &str = include_str!("../../../tests/data/lspci/02-fiji-after.txt");
 const FIJI_4K: &str = include_str!("../../../tests/data/lspci/03-fiji-xxxx.txt");
-const BROADWELL: &str = include_str!("../../../tests/data/lspci/04-broadwell-root-port-xxx.txt");
+const BROADWELL: &str = include_str!("../../../tests/data/lspci/04-broadwell-rootport-vvv-xxx.txt");
 const PLX_UPSTREAM: &str = include_str!("../../../tests/data/lspci/06-plx8796-upstream-xxxx.txt");
 const PLX_DOWNSTREAM: &str = include_str!("../../../tests/data/lspci/07-plx9716-downstream-xxx.txt");
 const NAVI: &str = include_str!("../../../tests/data/lspci/08-navi10-xxxx.txt");
