@@ -12,5 +12,6 @@ mod live_config;
 pub mod memory;
 pub mod processor;
 pub mod queue_error;
+pub mod target;
 #[cfg(test)]
 mod test_path;
