@@ -106,6 +106,7 @@ impl Kernel {
             workgroup: [WORKGROUP, 1, 1],
             group_segment_bytes: 4096,
             private_segment_bytes: 0,
+            scratch: None,
         };
         Dispatch::new(Target::Gfx803, &launch, bus).unwrap()
     }

@@ -89,6 +89,7 @@ fn launch(grid: [u32; 3], workgroup: [u16; 3]) -> Launch {
         workgroup,
         group_segment_bytes: 0,
         private_segment_bytes: 0,
+        scratch: None,
     }
 }
 

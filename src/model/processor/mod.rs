@@ -318,6 +318,7 @@ impl QueueProcessor {
             workgroup: kernel.workgroup,
             group_segment_bytes: kernel.group_segment_bytes,
             private_segment_bytes: kernel.private_segment_bytes,
+            scratch: None,
         };
         let dispatch = engine.launch(&launch, bus).map_err(|error| ticket.failed(error.into()))?;
         self.flights.push(Flight { dispatch, slot, ticket });
