@@ -9,6 +9,7 @@ use crate::model::isa::execute::{self, Pause};
 use crate::model::isa::lds::Lds;
 use crate::model::isa::operand::{ScalarRegister, VectorRegister};
 use crate::model::isa::wave::Wave;
+use crate::model::target::WaveSize;
 
 /// Wave instructions before another wave gets its turn.
 const QUANTUM: u32 = 1024;
@@ -160,7 +161,7 @@ impl Slot {
 /// Sets the initial registers (LLVM AMDGPUUsage, "Initial Kernel Execution State").
 fn set_up(wave: &mut Wave, number: usize, workgroup: &Workgroup, start: &StartState) {
     let StartState { descriptor, user_registers, .. } = start;
-    wave.reset(descriptor.entry, workgroup.active_lanes(number), hardware_id(workgroup, number));
+    wave.reset(WaveSize::Lanes64, descriptor.entry, workgroup.active_lanes(number), hardware_id(workgroup, number));
     let mut register = 0;
     let push = |wave: &mut Wave, register: &mut u32, value| {
         if let Some(destination) = ScalarRegister::new(*register) {
