@@ -7,9 +7,11 @@ use crate::model::isa::instruction::{
     LdsAtomic, MaskHalf, OldValue, Relation, ScalarBinary, ScalarImmediate, ScalarTest, ScalarUnary, Shift64, Signedness,
     VectorBinary, VectorTernary, VectorTest, VectorUnary,
 };
+use crate::model::isa::operand::Numbering;
 
 /// The tables.
-pub static OPCODES: Opcodes = Opcodes { sop1, sop2, sopc, sopk, sopp, smem, vop1, vop2, vopc, vop3, lds, flat, buffer };
+pub static OPCODES: Opcodes =
+    Opcodes { numbering: Numbering::Gfx8, sop1, sop2, sopc, sopk, sopp, smem, vop1, vop2, vopc, vop3, lds, flat, buffer };
 
 fn sop1(opcode: u32) -> Option<Sop1> {
     use ScalarUnary as Op;

@@ -2,6 +2,7 @@
 
 mod flat;
 pub mod gfx8;
+pub mod gfx9;
 mod lds;
 mod scalar;
 mod vector;
@@ -14,13 +15,14 @@ use super::instruction::{
     ScalarBinary, ScalarImmediate, ScalarTest, ScalarUnary, Shift64, Signedness, VectorBinary, VectorTernary, VectorTest,
     VectorUnary,
 };
-use super::operand::LITERAL;
+use super::operand::{LITERAL, Numbering, OperandSize, ScalarSource};
 use crate::model::bus::{OperandWidth, RmwOp};
 use crate::model::target::Target;
 
 /// Opcode numbers of one generation. Each function gives what a number means, or `None` if this device does not execute it.
 #[derive(Clone, Copy, Debug)]
 pub struct Opcodes {
+    pub(crate) numbering: Numbering,
     pub(crate) sop1: fn(u32) -> Option<Sop1>,
     pub(crate) sop2: fn(u32) -> Option<ScalarBinary>,
     pub(crate) sopc: fn(u32) -> Option<ScalarTest>,
@@ -157,12 +159,18 @@ pub struct Decoded {
 pub(crate) struct Words {
     first: u32,
     second: Option<u32>,
+    numbering: Numbering,
 }
 
 impl Words {
     /// Bits `low..low + count` of the first word.
     const fn bits(self, low: u32, count: u32) -> u32 {
         self.first >> low & ((1 << count) - 1)
+    }
+
+    /// The source with this 8-bit number; a literal is the second word.
+    fn scalar_source(self, number: u32, size: OperandSize) -> Option<ScalarSource> {
+        ScalarSource::decode(self.numbering, number, size, self.second)
     }
 }
 
@@ -189,16 +197,17 @@ pub const LONGEST: usize = 3;
 /// `None` is an illegal instruction: no operation of this target, an operand that it does not have, or a missing word.
 #[must_use]
 pub fn decode(target: Target, code: &[u32]) -> Option<Decoded> {
-    let words = Words { first: *code.first()?, second: code.get(1).copied() };
     match target {
-        Target::Gfx803 => gcn(&gfx8::OPCODES, words),
-        Target::Gfx942 | Target::Gfx1100 => None,
+        Target::Gfx803 => gcn(&gfx8::OPCODES, code),
+        Target::Gfx942 => gcn(&gfx9::OPCODES, code),
+        Target::Gfx1100 => None,
     }
 }
 
 /// The encodings of generations 8 and 9.
-fn gcn(opcodes: &Opcodes, words: Words) -> Option<Decoded> {
-    let Words { first, second } = words;
+fn gcn(opcodes: &Opcodes, code: &[u32]) -> Option<Decoded> {
+    let words = Words { first: *code.first()?, second: code.get(1).copied(), numbering: opcodes.numbering };
+    let Words { first, second, .. } = words;
     // The encodings are prefix codes; the longest prefixes come first (GCN3 §13, "Microcode Formats").
     match first >> 23 {
         0b1_0111_1111 => return scalar::sopp(opcodes, words),

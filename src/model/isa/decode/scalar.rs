@@ -2,7 +2,7 @@
 
 use super::{Decoded, Opcodes, Second, Smem, Sop1, Sopk, Sopp, Words, size_with_literal};
 use crate::model::isa::instruction::{Instruction, ScalarBinary, ScalarOffset, ScalarTest, ScalarUnary};
-use crate::model::isa::operand::{LITERAL, OperandSize, ScalarRegister, ScalarSource};
+use crate::model::isa::operand::{LITERAL, Numbering, OperandSize, ScalarRegister};
 
 impl ScalarUnary {
     const fn source_size(self) -> OperandSize {
@@ -54,7 +54,7 @@ const fn size_of_two(a: u32, b: u32) -> u8 {
 pub(super) fn sop1(opcodes: &Opcodes, words: Words) -> Option<Decoded> {
     let number = words.bits(0, 8);
     let destination = || ScalarRegister::new(words.bits(16, 7));
-    let source = |size| ScalarSource::decode(number, size, words.second);
+    let source = |size| words.scalar_source(number, size);
     let instruction = match (opcodes.sop1)(words.bits(8, 8))? {
         Sop1::Unary(op) => Instruction::ScalarUnary { op, destination: destination()?, a: source(op.source_size())? },
         Sop1::SaveExec(op) => Instruction::SaveExec { op, destination: destination()?, a: source(OperandSize::Bits64)? },
@@ -74,8 +74,8 @@ pub(super) fn sop2(opcodes: &Opcodes, words: Words) -> Option<Decoded> {
     let instruction = Instruction::ScalarBinary {
         op,
         destination: ScalarRegister::new(words.bits(16, 7))?,
-        a: ScalarSource::decode(a, a_size, words.second)?,
-        b: ScalarSource::decode(b, b_size, words.second)?,
+        a: words.scalar_source(a, a_size)?,
+        b: words.scalar_source(b, b_size)?,
     };
     Some(Decoded { instruction, words: size_of_two(a, b) })
 }
@@ -84,11 +84,7 @@ pub(super) fn sopc(opcodes: &Opcodes, words: Words) -> Option<Decoded> {
     let test = (opcodes.sopc)(words.bits(16, 7))?;
     let (a, b) = (words.bits(0, 8), words.bits(8, 8));
     let (a_size, b_size) = test.source_sizes();
-    let instruction = Instruction::ScalarCompare {
-        test,
-        a: ScalarSource::decode(a, a_size, words.second)?,
-        b: ScalarSource::decode(b, b_size, words.second)?,
-    };
+    let instruction = Instruction::ScalarCompare { test, a: words.scalar_source(a, a_size)?, b: words.scalar_source(b, b_size)? };
     Some(Decoded { instruction, words: size_of_two(a, b) })
 }
 
@@ -132,12 +128,33 @@ pub(super) fn smem(opcodes: &Opcodes, words: Words, second: Second) -> Option<In
         Smem::Load { words: count } => Instruction::ScalarLoad {
             destination: destination()?,
             base: ScalarRegister::new(words.bits(0, 6) << 1)?,
-            offset: match words.bits(17, 1) {
-                1 => ScalarOffset::Bytes(second.bits(0, 20)),
-                _ => ScalarOffset::Register(ScalarRegister::new(second.bits(0, 7))?),
+            offset: match words.numbering {
+                Numbering::Gfx8 => offset_gfx8(words, second)?,
+                Numbering::Gfx9 => offset_gfx9(words, second)?,
             },
             words: count,
         },
+    })
+}
+
+/// IMM says whether the field is a constant or the number of a register (GCN3 "SMEM").
+fn offset_gfx8(words: Words, second: Second) -> Option<ScalarOffset> {
+    Some(match words.bits(17, 1) {
+        1 => ScalarOffset { bytes: second.bits(0, 20).cast_signed(), register: None },
+        _ => ScalarOffset { bytes: 0, register: Some(ScalarRegister::new(second.bits(0, 7))?) },
+    })
+}
+
+/// A signed constant, and with SOFFSET_EN a register beside it (CDNA3 "SMEM").
+fn offset_gfx9(words: Words, second: Second) -> Option<ScalarOffset> {
+    let (soffset_enable, immediate) = (words.bits(14, 1) == 1, words.bits(17, 1) == 1);
+    let bytes = (second.bits(0, 21) << 11).cast_signed() >> 11;
+    let register = |low| ScalarRegister::new(second.bits(low, 7));
+    Some(match (immediate, soffset_enable) {
+        (true, false) => ScalarOffset { bytes, register: None },
+        (true, true) => ScalarOffset { bytes, register: Some(register(25)?) },
+        (false, true) => ScalarOffset { bytes: 0, register: Some(register(25)?) },
+        (false, false) => ScalarOffset { bytes: 0, register: Some(register(0)?) },
     })
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Decoded, Opcodes, Second, Vop1, Vop2, Vop3, Words, size_with_literal};
 use crate::model::isa::instruction::{CompareEffect, FloatModifiers, FloatTernary, Instruction, VectorTest};
-use crate::model::isa::operand::{OperandSize, ScalarRegister, ScalarSource, VectorRegister, VectorSource};
+use crate::model::isa::operand::{Numbering, OperandSize, ScalarRegister, ScalarSource, VectorRegister, VectorSource};
 
 /// The operands that an encoding provides, for the shapes that VOP1, VOP2, VOPC and VOP3 share.
 struct Operands {
@@ -10,6 +10,7 @@ struct Operands {
     carry_out: ScalarRegister,
     sources: [u32; 3],
     literal: Option<u32>,
+    numbering: Numbering,
     modifiers: FloatModifiers,
 }
 
@@ -23,7 +24,7 @@ impl Operands {
     }
 
     fn source(&self, which: usize, size: OperandSize) -> Option<VectorSource> {
-        VectorSource::decode(self.sources[which], size, self.literal)
+        VectorSource::decode(self.numbering, self.sources[which], size, self.literal)
     }
 
     fn word(&self, which: usize) -> Option<VectorSource> {
@@ -31,7 +32,7 @@ impl Operands {
     }
 
     fn scalar(&self, which: usize) -> Option<ScalarSource> {
-        ScalarSource::decode(self.sources[which], OperandSize::Bits32, self.literal)
+        ScalarSource::decode(self.numbering, self.sources[which], OperandSize::Bits32, self.literal)
     }
 
     fn mask(&self, which: usize) -> Option<ScalarRegister> {
@@ -101,6 +102,7 @@ fn short(words: Words, destination: u32, second_source: u32) -> Operands {
         carry_out: ScalarRegister::VCC,
         sources: [words.bits(0, 9), second_source, VCC],
         literal: words.second,
+        numbering: words.numbering,
         modifiers: FloatModifiers::default(),
     }
 }
@@ -145,6 +147,7 @@ pub(super) fn vop3(opcodes: &Opcodes, words: Words, second: Second) -> Option<In
         sources: [second.bits(0, 9), second.bits(9, 9), second.bits(18, 9)],
         // VOP3 has no room for one on this generation.
         literal: None,
+        numbering: words.numbering,
         modifiers: FloatModifiers {
             absolute,
             negate: second.bits(29, 3) as u8,

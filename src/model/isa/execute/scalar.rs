@@ -275,12 +275,10 @@ pub(super) fn load(
     offset: ScalarOffset,
     words: u8,
 ) -> Result<(), Stop> {
-    let offset = match offset {
-        ScalarOffset::Bytes(bytes) => bytes,
-        ScalarOffset::Register(register) => wave.scalar(register),
-    };
+    let in_register = offset.register.map_or(0, |register| u64::from(wave.scalar(register)));
     // The two lowest bits of a scalar address do not exist.
-    let address = GpuVa((wave.scalar_pair(base) & !3).wrapping_add(u64::from(offset & !3)));
+    let parts = [wave.scalar_pair(base), in_register, i64::from(offset.bytes).cast_unsigned()].map(|part| part & !3);
+    let address = GpuVa(parts.into_iter().fold(0, u64::wrapping_add));
     match words {
         1 => load_words::<1>(wave, bus, destination, address),
         2 => load_words::<2>(wave, bus, destination, address),

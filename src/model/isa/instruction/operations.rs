@@ -149,13 +149,13 @@ pub enum Condition {
     ExecNotZero,
 }
 
-/// Where a scalar load reads, relative to its base.
+/// Where a scalar load reads, relative to its base: the sum of both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ScalarOffset {
+pub struct ScalarOffset {
     /// Bytes.
-    Bytes(u32),
-    /// Bytes, in a register.
-    Register(ScalarRegister),
+    pub bytes: i32,
+    /// Bytes in a register, not negative.
+    pub register: Option<ScalarRegister>,
 }
 
 /// One-source vector operations on 32-bit values.

@@ -173,14 +173,24 @@ fn smem_has_a_pair_as_base_and_a_constant_or_a_register_as_offset() {
             0xc00a_0203,
             0x000a_bcde, // s_load_dwordx4 s[8:11], s[6:7], 0xabcde
         ]),
-        Instruction::ScalarLoad { destination: s(8), base: s(6), offset: ScalarOffset::Bytes(0xa_bcde), words: 4 }
+        Instruction::ScalarLoad {
+            destination: s(8),
+            base: s(6),
+            offset: ScalarOffset { bytes: 0xa_bcde, register: None },
+            words: 4
+        }
     );
     assert_eq!(
         instruction(&[
             0xc000_1a81,
             0x0000_0004, // s_load_dword vcc_lo, s[2:3], s4
         ]),
-        Instruction::ScalarLoad { destination: ScalarRegister::VCC, base: s(2), offset: ScalarOffset::Register(s(4)), words: 1 }
+        Instruction::ScalarLoad {
+            destination: ScalarRegister::VCC,
+            base: s(2),
+            offset: ScalarOffset { bytes: 0, register: Some(s(4)) },
+            words: 1
+        }
     );
     assert_eq!(
         instruction(&[
@@ -404,7 +414,7 @@ fn flat_has_an_address_pair_and_glc_asks_for_the_old_value() {
             element: Element::Words(2),
             coherence: Coherence::Global,
             destination: v(2),
-            address: GlobalAddress::flat(v(0))
+            address: GlobalAddress::in_lanes(v(0))
         }
     );
     assert_eq!(
@@ -412,14 +422,14 @@ fn flat_has_an_address_pair_and_glc_asks_for_the_old_value() {
             0xdc60_0000,
             0x0000_0904, // flat_store_byte v[4:5], v9
         ]),
-        Instruction::FlatStore { element: Element::Unsigned8, address: GlobalAddress::flat(v(4)), data: v(9) }
+        Instruction::FlatStore { element: Element::Unsigned8, address: GlobalAddress::in_lanes(v(4)), data: v(9) }
     );
     let atomic = |op, width, old, destination| Instruction::FlatAtomic {
         op,
         width,
         old,
         destination,
-        address: GlobalAddress::flat(v(4)),
+        address: GlobalAddress::in_lanes(v(4)),
         data: v(6),
     };
     assert_eq!(
