@@ -21,6 +21,8 @@ impl ScalarRegister {
     pub const ZERO: Self = Self(160);
     /// Registers in the file, those that no operand can name included.
     pub const COUNT: usize = 256;
+    /// Where the wave's private memory starts, on targets whose hardware sets it ("architected flat scratch").
+    pub const FLAT_SCRATCH: Self = Self(102);
     const RESERVED: u8 = 125;
     const UPPER_HALF: u8 = 0x80;
 
@@ -58,13 +60,51 @@ impl VectorRegister {
     }
 }
 
-/// Where the lanes of a global memory instruction find their addresses.
+/// A register of the accumulation file of CDNA: 256 more, which only moves reach here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AccumulatorRegister(pub u8);
+
+/// Where the lanes of a FLAT or GLOBAL instruction find their addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GlobalAddress {
     /// What is added up.
     pub base: AddressBase,
     /// A constant of the instruction, added to every lane's address.
     pub offset: i32,
+    /// What the sum may name.
+    pub segment: Segment,
+}
+
+/// What the addresses of a FLAT or GLOBAL instruction may name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Segment {
+    /// Global memory only.
+    Global,
+    /// Global memory, and through the apertures local and private memory.
+    Flat,
+}
+
+/// Where the lanes of a SCRATCH instruction find their addresses: the sum of all that is there, as an offset into the private
+/// memory of each lane's work-item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScratchAddress {
+    /// An offset per lane.
+    pub lanes: Option<VectorRegister>,
+    /// An offset for the whole wave.
+    pub wave: Option<ScalarRegister>,
+    /// A constant of the instruction.
+    pub offset: i32,
+}
+
+/// Upper halves of the addresses at which FLAT instructions reach local and private memory.
+///
+/// On hardware they are in SH_MEM_BASES, which the driver sets; here they are what AMD's runtime tells its host code in model
+/// mode. Each aperture is 4 GiB.
+pub mod aperture {
+    /// Local memory of the workgroup.
+    pub const LOCAL: u32 = 0x4000_0000;
+    /// Private memory of the work-item.
+    pub const PRIVATE: u32 = 0x5000_0000;
 }
 
 /// The registers of a [`GlobalAddress`].
@@ -77,10 +117,10 @@ pub enum AddressBase {
 }
 
 impl GlobalAddress {
-    /// The address in a pair of vector registers, as it is.
+    /// The address in a pair of vector registers, as it is, of global memory.
     #[must_use]
-    pub const fn flat(register: VectorRegister) -> Self {
-        Self { base: AddressBase::Lanes(register), offset: 0 }
+    pub const fn in_lanes(register: VectorRegister) -> Self {
+        Self { base: AddressBase::Lanes(register), offset: 0, segment: Segment::Global }
     }
 }
 
@@ -89,6 +129,8 @@ impl GlobalAddress {
 pub enum Numbering {
     /// GCN generation 3 (GCN3 §5.2).
     Gfx8,
+    /// Vega and CDNA: sources 235 to 238 are the apertures of FLAT instructions (CDNA3 §4.6, "Operands").
+    Gfx9,
     /// RDNA 3: 124 is null, which reads as zero and forgets what is written, and 125 is M0; VCCZ and EXECZ are no sources any more
     /// (RDNA3 "Scalar Operands").
     Gfx11,
@@ -164,6 +206,14 @@ const FLOATS: [(f32, u64); 9] = [
     (std::f32::consts::FRAC_1_PI * 0.5, 0x3fc4_5f30_6dc9_c882),
 ];
 
+/// Base and limit of the local aperture and of the private one, from source number 235 on. A 32-bit operand is the lower half.
+const APERTURE_SOURCES: [u64; 4] = [
+    (aperture::LOCAL as u64) << 32,
+    (aperture::LOCAL as u64) << 32 | 0xffff_ffff,
+    (aperture::PRIVATE as u64) << 32,
+    (aperture::PRIVATE as u64) << 32 | 0xffff_ffff,
+];
+
 /// Number of the source operand that stands for the word after the instruction.
 pub const LITERAL: u32 = 255;
 
@@ -180,6 +230,7 @@ impl ScalarSource {
             0..=127 => Self::Register(ScalarRegister::new(number)?),
             128..=192 => Self::Constant(u64::from(number - 128)),
             193..=208 => Self::Constant((192 - i64::from(number)) as u64),
+            235..=238 if numbering != Numbering::Gfx8 => Self::Constant(APERTURE_SOURCES[(number - 235) as usize]),
             240..=248 => {
                 let (single, double) = FLOATS[(number - 240) as usize];
                 Self::Constant(match size {
@@ -222,6 +273,20 @@ mod tests {
         assert_eq!(constant(242, OperandSize::Bits64), Some(ScalarSource::Constant(1.0_f64.to_bits())));
         // The manual gives the bits of 1/(2*pi) as 0x3e22f983.
         assert_eq!(constant(248, OperandSize::Bits32), Some(ScalarSource::Constant(0x3e22_f983)));
+    }
+
+    #[test]
+    fn apertures_are_sources_from_generation_9_on() {
+        for (number, value) in [
+            (235, 0x4000_0000_0000_0000),
+            (236, 0x4000_0000_ffff_ffff),
+            (237, 0x5000_0000_0000_0000),
+            (238, 0x5000_0000_ffff_ffff_u64),
+        ] {
+            let decode = |numbering| ScalarSource::decode(numbering, number, OperandSize::Bits64, None);
+            assert_eq!(decode(Numbering::Gfx9), Some(ScalarSource::Constant(value)));
+            assert_eq!(decode(Numbering::Gfx8), None);
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod flat;
 pub mod gfx11;
 pub mod gfx8;
+pub mod gfx9;
 mod lds;
 mod rdna3;
 mod scalar;
@@ -218,7 +219,7 @@ pub fn decode(target: Target, code: &[u32]) -> Option<Decoded> {
     match target {
         Target::Gfx803 => gcn(&gfx8::OPCODES, code),
         Target::Gfx1100 => rdna3::decode(&gfx11::OPCODES, code),
-        Target::Gfx942 => None,
+        Target::Gfx942 => gcn(&gfx9::OPCODES, code),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::model::isa::instruction::{
     Coherence, DualHalf, DualOp, FloatBinary, FloatModifiers, Instruction, LaneExchange, LdsAtomic, OldValue, ScalarOffset,
 };
 use crate::model::isa::operand::{
-    AddressBase, GlobalAddress, LITERAL, Numbering, OperandSize, ScalarRegister, VectorRegister, VectorSource,
+    AddressBase, GlobalAddress, LITERAL, OperandSize, ScalarRegister, Segment, VectorRegister, VectorSource,
 };
 
 /// Operand number of `null`, which stands for "no register".
@@ -191,9 +191,14 @@ fn address(words: Words, second: Second) -> Option<GlobalAddress> {
     let (lanes, scalar) = (VectorRegister(second.bits(0, 8) as u8), second.bits(16, 7));
     Some(match words.bits(16, 2) {
         // FLAT adds no scalar register, and its offset is not negative.
-        0b00 if scalar == NULL && offset >= 0 => GlobalAddress { base: AddressBase::Lanes(lanes), offset },
-        0b10 if scalar == NULL => GlobalAddress { base: AddressBase::Lanes(lanes), offset },
-        0b10 => GlobalAddress { base: AddressBase::ScalarAndLanes(Numbering::Gfx11.register(scalar)?, lanes), offset },
+        0b00 if scalar == NULL && offset >= 0 => GlobalAddress { base: AddressBase::Lanes(lanes), offset, segment: Segment::Flat },
+        0b10 => {
+            let base = match scalar {
+                NULL => AddressBase::Lanes(lanes),
+                number => AddressBase::ScalarAndLanes(words.numbering.register(number)?, lanes),
+            };
+            GlobalAddress { base, offset, segment: Segment::Global }
+        }
         _ => return None,
     })
 }

@@ -2,7 +2,7 @@
 
 use super::{Decoded, Opcodes, Second, Smem, Sop1, Sopk, Sopp, Words, size_with_literal};
 use crate::model::isa::instruction::{BitField, Instruction, ScalarBinary, ScalarOffset, ScalarTest, ScalarUnary};
-use crate::model::isa::operand::{LITERAL, OperandSize, ScalarRegister};
+use crate::model::isa::operand::{LITERAL, Numbering, OperandSize, ScalarRegister};
 
 impl ScalarUnary {
     const fn source_size(self) -> OperandSize {
@@ -141,12 +141,35 @@ pub(super) fn smem(opcodes: &Opcodes, words: Words, second: Second) -> Option<In
         Smem::Load { words: count } => Instruction::ScalarLoad {
             destination: destination()?,
             base: ScalarRegister::new(words.bits(0, 6) << 1)?,
-            offset: match words.bits(17, 1) {
-                1 => ScalarOffset { bytes: second.bits(0, 20).cast_signed(), register: None },
-                _ => ScalarOffset { bytes: 0, register: Some(ScalarRegister::new(second.bits(0, 7))?) },
+            offset: match words.numbering {
+                Numbering::Gfx8 => offset_gfx8(words, second)?,
+                Numbering::Gfx9 => offset_gfx9(words, second)?,
+                // SMEM of generation 11 has another layout altogether.
+                Numbering::Gfx11 => return None,
             },
             words: count,
         },
+    })
+}
+
+/// IMM says whether the field is a constant or the number of a register (GCN3 "SMEM").
+fn offset_gfx8(words: Words, second: Second) -> Option<ScalarOffset> {
+    Some(match words.bits(17, 1) {
+        1 => ScalarOffset { bytes: second.bits(0, 20).cast_signed(), register: None },
+        _ => ScalarOffset { bytes: 0, register: Some(ScalarRegister::new(second.bits(0, 7))?) },
+    })
+}
+
+/// A signed constant, and with SOFFSET_EN a register beside it (CDNA3 "SMEM").
+fn offset_gfx9(words: Words, second: Second) -> Option<ScalarOffset> {
+    let (soffset_enable, immediate) = (words.bits(14, 1) == 1, words.bits(17, 1) == 1);
+    let bytes = (second.bits(0, 21) << 11).cast_signed() >> 11;
+    let register = |low| ScalarRegister::new(second.bits(low, 7));
+    Some(match (immediate, soffset_enable) {
+        (true, false) => ScalarOffset { bytes, register: None },
+        (true, true) => ScalarOffset { bytes, register: Some(register(25)?) },
+        (false, true) => ScalarOffset { bytes: 0, register: Some(register(25)?) },
+        (false, false) => ScalarOffset { bytes: 0, register: Some(register(0)?) },
     })
 }
 

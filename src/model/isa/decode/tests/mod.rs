@@ -423,7 +423,7 @@ fn flat_has_an_address_pair_and_glc_asks_for_the_old_value() {
             element: Element::Words(2),
             coherence: Coherence::Global,
             destination: v(2),
-            address: GlobalAddress::flat(v(0))
+            address: GlobalAddress::in_lanes(v(0))
         }
     );
     assert_eq!(
@@ -431,14 +431,14 @@ fn flat_has_an_address_pair_and_glc_asks_for_the_old_value() {
             0xdc60_0000,
             0x0000_0904, // flat_store_byte v[4:5], v9
         ]),
-        Instruction::FlatStore { element: Element::Unsigned8, address: GlobalAddress::flat(v(4)), data: v(9) }
+        Instruction::FlatStore { element: Element::Unsigned8, address: GlobalAddress::in_lanes(v(4)), data: v(9) }
     );
     let atomic = |op, width, old, destination| Instruction::FlatAtomic {
         op,
         width,
         old,
         destination,
-        address: GlobalAddress::flat(v(4)),
+        address: GlobalAddress::in_lanes(v(4)),
         data: v(6),
     };
     assert_eq!(
