@@ -5,7 +5,6 @@ use super::geometry::Workgroups;
 use super::workgroup::{Round, Slot, StartState};
 use super::{GROUP_SEGMENT_BYTES_MAX, InstructionBudget, Launch, LaunchError, Step, WORKGROUP_ITEMS_MAX, WaveFault};
 use crate::model::bus::Bus;
-use crate::model::isa::LANES;
 use crate::model::isa::code::CodeCache;
 use crate::model::target::Target;
 
@@ -49,7 +48,7 @@ impl Engine {
     /// # Errors
     /// The launch cannot start.
     pub fn launch(&mut self, launch: &Launch, bus: &Bus<'_>) -> Result<Dispatch, LaunchError> {
-        let plan = Plan::new(launch, bus)?;
+        let plan = Plan::new(self.target, launch, bus)?;
         Ok(Dispatch::with(plan, self.idle.pop().unwrap_or_else(|| Workshop::new(self.target))))
     }
 
@@ -70,7 +69,7 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(launch: &Launch, bus: &Bus<'_>) -> Result<Self, LaunchError> {
+    fn new(target: Target, launch: &Launch, bus: &Bus<'_>) -> Result<Self, LaunchError> {
         let descriptor = KernelDescriptor::read(launch.descriptor, &bus.memory).map_err(LaunchError::Descriptor)?;
         let private = launch.private_segment_bytes.max(descriptor.private_segment_bytes);
         if private > 0 {
@@ -84,9 +83,12 @@ impl Plan {
         if items > WORKGROUP_ITEMS_MAX {
             return Err(LaunchError::Workgroup { items, available: WORKGROUP_ITEMS_MAX });
         }
-        let waves = (items as usize).div_ceil(LANES).max(1);
+        let wave_size = descriptor.wave_size(target);
+        let waves = (items as usize).div_ceil(wave_size.lanes()).max(1);
         Ok(Self {
             start: StartState {
+                target,
+                wave_size,
                 descriptor,
                 user_registers: descriptor.user_registers(launch),
                 group_segment_bytes: group as usize,
@@ -124,7 +126,7 @@ impl Dispatch {
     /// # Errors
     /// The launch cannot start.
     pub fn new(target: Target, launch: &Launch, bus: &Bus<'_>) -> Result<Self, LaunchError> {
-        Ok(Self::with(Plan::new(launch, bus)?, Workshop::new(target)))
+        Ok(Self::with(Plan::new(target, launch, bus)?, Workshop::new(target)))
     }
 
     fn with(plan: Plan, workshop: Workshop) -> Self {
