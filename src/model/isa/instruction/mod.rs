@@ -4,7 +4,7 @@ mod operations;
 
 pub use operations::*;
 
-use super::operand::{GlobalAddress, ScalarRegister, ScalarSource, VectorRegister, VectorSource};
+use super::operand::{GlobalAddress, ScalarRegister, ScalarSource, ScratchAddress, VectorRegister, VectorSource};
 use crate::model::bus::{OperandWidth, RmwOp};
 
 /// One decoded instruction.
@@ -201,6 +201,16 @@ pub enum Instruction {
         old: OldValue,
         destination: VectorRegister,
         address: GlobalAddress,
+        data: VectorRegister,
+    },
+    ScratchLoad {
+        element: Element,
+        destination: VectorRegister,
+        address: ScratchAddress,
+    },
+    ScratchStore {
+        element: Element,
+        address: ScratchAddress,
         data: VectorRegister,
     },
     LdsLoad {
