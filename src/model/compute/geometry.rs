@@ -115,6 +115,17 @@ impl Workgroup {
             }
         }
     }
+
+    /// The ids of a wave's work-items as `x | y << 10 | z << 20`, as many of them as `dimensions` (LLVM AMDGPUUsage, "Initial Kernel
+    /// Execution State").
+    #[inline]
+    pub fn fill_packed_ids(&self, wave: usize, dimensions: usize, row: &mut Row) {
+        let (mut y, mut z) = (Row::ZERO, Row::ZERO);
+        self.fill_ids(wave, [Some(row), (dimensions > 1).then_some(&mut y), (dimensions > 2).then_some(&mut z)]);
+        for (lane, id) in row.0.iter_mut().enumerate() {
+            *id |= y.0[lane] << 10 | z.0[lane] << 20;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -152,6 +163,19 @@ mod tests {
             for lane in 0..LANES {
                 let flat = (wave * LANES + lane) as u32;
                 assert_eq!(rows.map(|row| row.0[lane]), [flat % 10, flat / 10 % 3, flat / 30], "wave {wave} lane {lane}");
+            }
+        }
+    }
+
+    #[test]
+    fn packed_ids_have_ten_bits_for_each_dimension_that_is_asked_for() {
+        let group = Workgroup { id: [0; 3], ordinal: 0, size: [10, 3, 4] };
+        for (dimensions, mask) in [(1, 0x3ff), (2, 0xf_ffff), (3, 0x3fff_ffff)] {
+            let mut row = Row([u32::MAX; LANES]);
+            group.fill_packed_ids(1, dimensions, &mut row);
+            for lane in 0..LANES as u32 {
+                let flat = 64 + lane;
+                assert_eq!(row.0[lane as usize], (flat % 10 | (flat / 10 % 3) << 10 | (flat / 30) << 20) & mask, "lane {lane}");
             }
         }
     }

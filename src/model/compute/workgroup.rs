@@ -2,6 +2,7 @@
 
 use super::descriptor::{KernelDescriptor, UserRegisters};
 use super::geometry::Workgroup;
+pub(super) use super::scratch::ScratchPlaces;
 use crate::model::bus::Bus;
 use crate::model::isa::WaveFault;
 use crate::model::isa::code::CodeCache;
@@ -9,6 +10,7 @@ use crate::model::isa::execute::{self, Pause};
 use crate::model::isa::lds::Lds;
 use crate::model::isa::operand::{ScalarRegister, VectorRegister};
 use crate::model::isa::wave::Wave;
+use crate::model::target::Target;
 
 /// Wave instructions before another wave gets its turn.
 const QUANTUM: u32 = 1024;
@@ -16,9 +18,12 @@ const QUANTUM: u32 = 1024;
 /// What every wave of a launch starts with.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StartState {
+    pub target: Target,
     pub descriptor: KernelDescriptor,
     pub user_registers: UserRegisters,
     pub group_segment_bytes: usize,
+    /// Where waves have their private memory, if the kernel needs any.
+    pub scratch: Option<ScratchPlaces>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +88,8 @@ impl Slot {
         self.live = 0;
     }
 
-    pub fn start(&mut self, workgroup: &Workgroup, start: &StartState) {
+    /// Starts a workgroup; `slot` is this slot's number among those of the launch.
+    pub fn start(&mut self, workgroup: &Workgroup, start: &StartState, slot: usize) {
         self.used = workgroup.waves();
         self.live = self.used;
         self.at_barrier = 0;
@@ -95,6 +101,9 @@ impl Slot {
         for (number, resident) in self.waves[..self.used].iter_mut().enumerate() {
             resident.state = State::Ready;
             set_up(&mut resident.wave, number, workgroup, start);
+            if let Some(places) = start.scratch {
+                resident.wave.set_private_memory(places.of(slot, number));
+            }
         }
     }
 
@@ -159,7 +168,7 @@ impl Slot {
 
 /// Sets the initial registers (LLVM AMDGPUUsage, "Initial Kernel Execution State").
 fn set_up(wave: &mut Wave, number: usize, workgroup: &Workgroup, start: &StartState) {
-    let StartState { descriptor, user_registers, .. } = start;
+    let StartState { target, descriptor, user_registers, .. } = start;
     wave.reset(descriptor.entry, workgroup.active_lanes(number), hardware_id(workgroup, number));
     let mut register = 0;
     let push = |wave: &mut Wave, register: &mut u32, value| {
@@ -177,9 +186,17 @@ fn set_up(wave: &mut Wave, number: usize, workgroup: &Workgroup, start: &StartSt
             push(wave, &mut register, workgroup.id[dimension]);
         }
     }
-    for (dimension, &id) in [0_u8, 1, 2].iter().enumerate().take(descriptor.work_item_dimensions()) {
-        let mut rows = [None, None, None];
-        rows[dimension] = Some(wave.vector_mut(VectorRegister(id)));
-        workgroup.fill_ids(number, rows);
+    match target {
+        Target::Gfx803 => {
+            for (dimension, &id) in [0_u8, 1, 2].iter().enumerate().take(descriptor.work_item_dimensions()) {
+                let mut rows = [None, None, None];
+                rows[dimension] = Some(wave.vector_mut(VectorRegister(id)));
+                workgroup.fill_ids(number, rows);
+            }
+        }
+        // Packed into one register from gfx90a on.
+        Target::Gfx942 | Target::Gfx1100 => {
+            workgroup.fill_packed_ids(number, descriptor.work_item_dimensions(), wave.vector_mut(VectorRegister(0)));
+        }
     }
 }
