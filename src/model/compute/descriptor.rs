@@ -4,7 +4,7 @@
 use super::Launch;
 use crate::model::address::GpuVa;
 use crate::model::memory::{Access, MapView, MemoryFault};
-use crate::model::target::Target;
+use crate::model::target::{Target, WaveSize};
 
 const BYTES: usize = 64;
 
@@ -78,7 +78,15 @@ impl KernelDescriptor {
         self.resources2 >> (7 + dimension) & 1 == 1
     }
 
-    /// Dimensions of which work-items get their id: one to three.
+    /// Lanes of the kernel's waves: a choice from generation 10 on (`ENABLE_WAVEFRONT_SIZE32`).
+    pub const fn wave_size(&self, target: Target) -> WaveSize {
+        match target {
+            Target::Gfx1100 if self.properties >> 10 & 1 == 1 => WaveSize::Lanes32,
+            Target::Gfx803 | Target::Gfx942 | Target::Gfx1100 => WaveSize::Lanes64,
+        }
+    }
+
+    /// Dimensions of the work-item id that the kernel is told: one to three.
     pub const fn work_item_dimensions(&self) -> usize {
         match self.resources2 >> 11 & 3 {
             0 => 1,
@@ -190,6 +198,16 @@ mod tests {
         assert_eq!(descriptor.user_register_count(), 8);
         assert_eq!([0, 1, 2].map(|dimension| descriptor.wants_workgroup_id(dimension)), [true, false, false]);
         assert_eq!(descriptor.work_item_dimensions(), 1);
+    }
+
+    #[test]
+    fn only_generation_11_lets_a_kernel_choose_its_wave_size() {
+        let mut bytes = vector_copy();
+        let wave_size = |bytes: [u8; BYTES], target| KernelDescriptor::parse(target, GpuVa(0), &bytes).wave_size(target);
+        assert_eq!(wave_size(bytes, Target::Gfx1100), WaveSize::Lanes64);
+        bytes[57] = 1 << 2;
+        let sizes = Target::ALL.map(|target| wave_size(bytes, target));
+        assert_eq!(sizes, [WaveSize::Lanes64, WaveSize::Lanes64, WaveSize::Lanes32]);
     }
 
     #[test]

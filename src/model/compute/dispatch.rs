@@ -2,10 +2,10 @@
 
 use super::descriptor::KernelDescriptor;
 use super::geometry::Workgroups;
-use super::workgroup::{Round, ScratchPlaces, Slot, StartState};
+use super::scratch::{ScratchPlaces, Waves};
+use super::workgroup::{Round, Slot, StartState};
 use super::{GROUP_SEGMENT_BYTES_MAX, InstructionBudget, Launch, LaunchError, Step, WORKGROUP_ITEMS_MAX, WaveFault};
 use crate::model::bus::Bus;
-use crate::model::isa::LANES;
 use crate::model::isa::code::CodeCache;
 use crate::model::target::Target;
 
@@ -81,10 +81,12 @@ impl Plan {
         if items > WORKGROUP_ITEMS_MAX {
             return Err(LaunchError::Workgroup { items, available: WORKGROUP_ITEMS_MAX });
         }
-        let waves = (items as usize).div_ceil(LANES).max(1);
+        let wave_size = descriptor.wave_size(target);
+        let waves = (items as usize).div_ceil(wave_size.lanes()).max(1);
         let mut residents = (RESIDENT_WAVES / waves).max(1);
         let mut scratch = None;
         if private > 0 {
+            let waves = Waves { size: wave_size, per_workgroup: waves };
             let places = ScratchPlaces::new(target, launch.scratch, private, waves)?;
             residents = residents.min(places.workgroups());
             scratch = Some(places);
@@ -92,6 +94,7 @@ impl Plan {
         Ok(Self {
             start: StartState {
                 target,
+                wave_size,
                 descriptor,
                 user_registers: descriptor.user_registers(launch, &bus.memory).map_err(LaunchError::KernelArguments)?,
                 group_segment_bytes: group as usize,

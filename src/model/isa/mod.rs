@@ -1,4 +1,4 @@
-//! Instruction set of the shader cores: decoding and execution of one wavefront of 64 work-items.
+//! Instruction set of the shader cores: decoding and execution of one wavefront of 32 or 64 work-items.
 //!
 //! * [`instruction`] is the decoded form, the same for every generation;
 //! * [`decode`] turns instruction words into it: field layouts are shared, opcode numbers come from one table per generation
@@ -25,5 +25,5 @@ pub mod wave;
 
 pub use fault::WaveFault;
 
-/// Work-items in a wavefront.
+/// Lanes of a vector register: work-items in a wavefront at most.
 pub const LANES: usize = 64;

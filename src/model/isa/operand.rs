@@ -13,30 +13,37 @@ impl ScalarRegister {
     pub const M0: Self = Self(124);
     /// Low half of the mask of active lanes.
     pub const EXEC: Self = Self(126);
-    /// Registers in the file.
-    pub const COUNT: usize = 128;
+    /// Registers that operands can name.
+    pub const NAMED: usize = 128;
+    /// Where results go that nobody wants (`null` of generation 11): nothing reads from here on, as far as the widest result goes.
+    pub const DISCARD: Self = Self(128);
+    /// Two registers that are always zero (`null` of generation 11 as a mask): nothing writes them.
+    pub const ZERO: Self = Self(160);
+    /// Registers in the file, those that no operand can name included.
+    pub const COUNT: usize = 256;
     /// Where the wave's private memory starts, on targets whose hardware sets it ("architected flat scratch").
     pub const FLAT_SCRATCH: Self = Self(102);
     const RESERVED: u8 = 125;
+    const UPPER_HALF: u8 = 0x80;
 
     /// The register with this number, if there is one.
     #[must_use]
     pub const fn new(number: u32) -> Option<Self> {
-        if number < Self::COUNT as u32 && number != Self::RESERVED as u32 { Some(Self(number as u8)) } else { None }
+        if number < Self::NAMED as u32 && number != Self::RESERVED as u32 { Some(Self(number as u8)) } else { None }
     }
 
-    /// The `n`-th register after this one; the file wraps around.
+    /// The `n`-th register after this one; the named registers wrap around, and so do the others.
     #[must_use]
     #[inline(always)]
     pub const fn plus(self, n: u8) -> Self {
-        Self(self.0.wrapping_add(n) % Self::COUNT as u8)
+        Self((self.0.wrapping_add(n) & !Self::UPPER_HALF) | (self.0 & Self::UPPER_HALF))
     }
 
     /// Position in the file, below [`Self::COUNT`].
     #[must_use]
     #[inline(always)]
     pub const fn index(self) -> usize {
-        (self.0 % Self::COUNT as u8) as usize
+        self.0 as usize
     }
 }
 
@@ -124,6 +131,33 @@ pub enum Numbering {
     Gfx8,
     /// Vega and CDNA: sources 235 to 238 are the apertures of FLAT instructions (CDNA3 §4.6, "Operands").
     Gfx9,
+    /// RDNA 3: 124 is null, which reads as zero and forgets what is written, and 125 is M0; VCCZ and EXECZ are no sources any more
+    /// (RDNA3 "Scalar Operands").
+    Gfx11,
+}
+
+impl Numbering {
+    const GFX11_NULL: u32 = 124;
+    const GFX11_M0: u32 = 125;
+
+    /// Decodes the number of a scalar register that is written.
+    #[must_use]
+    pub const fn destination(self, number: u32) -> Option<ScalarRegister> {
+        match (self, number) {
+            (Self::Gfx11, Self::GFX11_NULL) => Some(ScalarRegister::DISCARD),
+            (Self::Gfx11, Self::GFX11_M0) => Some(ScalarRegister::M0),
+            _ => ScalarRegister::new(number),
+        }
+    }
+
+    /// Decodes the number of a scalar register that is read where no constant can stand: a mask, a base or an offset.
+    #[must_use]
+    pub const fn register(self, number: u32) -> Option<ScalarRegister> {
+        match (self, number) {
+            (Self::Gfx11, Self::GFX11_NULL) => Some(ScalarRegister::ZERO),
+            _ => self.destination(number),
+        }
+    }
 }
 
 /// How many bits of a source operand an instruction uses; decides what a constant becomes.
@@ -190,10 +224,13 @@ impl ScalarSource {
     #[must_use]
     pub fn decode(numbering: Numbering, number: u32, size: OperandSize, literal: Option<u32>) -> Option<Self> {
         Some(match number {
+            Numbering::GFX11_NULL if numbering == Numbering::Gfx11 => Self::Constant(0),
+            Numbering::GFX11_M0 if numbering == Numbering::Gfx11 => Self::Register(ScalarRegister::M0),
+            251 | 252 if numbering == Numbering::Gfx11 => return None,
             0..=127 => Self::Register(ScalarRegister::new(number)?),
             128..=192 => Self::Constant(u64::from(number - 128)),
             193..=208 => Self::Constant((192 - i64::from(number)) as u64),
-            235..=238 if numbering == Numbering::Gfx9 => Self::Constant(APERTURE_SOURCES[(number - 235) as usize]),
+            235..=238 if numbering != Numbering::Gfx8 => Self::Constant(APERTURE_SOURCES[(number - 235) as usize]),
             240..=248 => {
                 let (single, double) = FLOATS[(number - 240) as usize];
                 Self::Constant(match size {
@@ -258,5 +295,24 @@ mod tests {
             assert_eq!(ScalarSource::decode(Numbering::Gfx8, number, OperandSize::Bits32, Some(0)), None, "source {number}");
         }
         assert_eq!(ScalarSource::decode(Numbering::Gfx8, LITERAL, OperandSize::Bits32, None), None, "the literal is missing");
+    }
+
+    #[test]
+    fn generation_11_has_a_null_register_and_m0_behind_it() {
+        let source = |number| ScalarSource::decode(Numbering::Gfx11, number, OperandSize::Bits64, None);
+        assert_eq!(source(124), Some(ScalarSource::Constant(0)));
+        assert_eq!(source(125), Some(ScalarSource::Register(ScalarRegister::M0)));
+        assert_eq!([251, 252].map(source), [None, None], "VCCZ and EXECZ");
+        assert_eq!(Numbering::Gfx11.destination(125), Some(ScalarRegister::M0));
+        assert_eq!(Numbering::Gfx11.register(124), Some(ScalarRegister::ZERO));
+        assert_eq!(Numbering::Gfx8.destination(125), None);
+    }
+
+    #[test]
+    fn what_goes_to_null_reaches_no_register_that_is_read() {
+        // The widest result is sixteen registers.
+        let reached: Vec<_> = (0..16).map(|n| ScalarRegister::DISCARD.plus(n).index()).collect();
+        assert!(reached.iter().all(|index| *index >= ScalarRegister::NAMED));
+        assert!(!reached.contains(&ScalarRegister::ZERO.index()) && !reached.contains(&ScalarRegister::ZERO.plus(1).index()));
     }
 }

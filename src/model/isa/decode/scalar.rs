@@ -1,7 +1,7 @@
 //! SOP1, SOP2, SOPC, SOPK, SOPP and SMEM.
 
 use super::{Decoded, Opcodes, Second, Smem, Sop1, Sopk, Sopp, Words, size_with_literal};
-use crate::model::isa::instruction::{Instruction, ScalarBinary, ScalarOffset, ScalarTest, ScalarUnary};
+use crate::model::isa::instruction::{BitField, Instruction, ScalarBinary, ScalarOffset, ScalarTest, ScalarUnary};
 use crate::model::isa::operand::{LITERAL, Numbering, OperandSize, ScalarRegister};
 
 impl ScalarUnary {
@@ -51,13 +51,20 @@ const fn size_of_two(a: u32, b: u32) -> u8 {
     if a == LITERAL || b == LITERAL { 2 } else { 1 }
 }
 
+/// `MSG_RTN_GET_REALTIME` (LLVM AMDGPUUsage, `s_sendmsg_rtn`).
+const MESSAGE_GET_REALTIME: u32 = 131;
+
 pub(super) fn sop1(opcodes: &Opcodes, words: Words) -> Option<Decoded> {
     let number = words.bits(0, 8);
-    let destination = || ScalarRegister::new(words.bits(16, 7));
+    let destination = || words.numbering.destination(words.bits(16, 7));
     let source = |size| words.scalar_source(number, size);
     let instruction = match (opcodes.sop1)(words.bits(8, 8))? {
         Sop1::Unary(op) => Instruction::ScalarUnary { op, destination: destination()?, a: source(op.source_size())? },
-        Sop1::SaveExec(op) => Instruction::SaveExec { op, destination: destination()?, a: source(OperandSize::Bits64)? },
+        Sop1::SaveExec(op, size) => Instruction::SaveExec { op, size, destination: destination()?, a: source(size)? },
+        Sop1::WriteExec(op, size) => Instruction::WriteExec { op, size, destination: destination()?, a: source(size)? },
+        // The source is a number, not a register. Only the time is known here.
+        Sop1::SendMessageForAnswer if number == MESSAGE_GET_REALTIME => Instruction::ReadClock { destination: destination()? },
+        Sop1::SendMessageForAnswer => return None,
         Sop1::GetProgramCounter => return Some(one_word(Instruction::GetProgramCounter { destination: destination()? })),
         Sop1::SetProgramCounter => Instruction::SetProgramCounter { source: source(OperandSize::Bits64)? },
         Sop1::SwapProgramCounter => {
@@ -73,7 +80,7 @@ pub(super) fn sop2(opcodes: &Opcodes, words: Words) -> Option<Decoded> {
     let (a_size, b_size) = op.source_sizes();
     let instruction = Instruction::ScalarBinary {
         op,
-        destination: ScalarRegister::new(words.bits(16, 7))?,
+        destination: words.numbering.destination(words.bits(16, 7))?,
         a: words.scalar_source(a, a_size)?,
         b: words.scalar_source(b, b_size)?,
     };
@@ -93,13 +100,19 @@ const HARDWARE_REGISTER_MODE: u16 = 1;
 
 pub(super) fn sopk(opcodes: &Opcodes, words: Words) -> Option<Decoded> {
     let value = words.bits(0, 16) as u16;
-    let register = || ScalarRegister::new(words.bits(16, 7));
+    let register = || words.numbering.destination(words.bits(16, 7));
     let set = |words| (value & 0x3f == HARDWARE_REGISTER_MODE).then_some(Decoded { instruction: Instruction::Nothing, words });
     match (opcodes.sopk)(words.bits(23, 5))? {
         Sopk::Immediate(op) => {
             Some(one_word(Instruction::ScalarImmediate { op, register: register()?, value: value.cast_signed() }))
         }
-        Sopk::GetHardwareRegister => Some(one_word(Instruction::GetHardwareRegister { destination: register()?, field: value })),
+        Sopk::GetHardwareRegister => Some(one_word(Instruction::GetHardwareRegister {
+            destination: register()?,
+            register: (opcodes.hardware_register)(value & 0x3f),
+            field: BitField { offset: (value >> 6 & 0x1f) as u8, bits: (value >> 11) as u8 + 1 },
+        })),
+        Sopk::WaitForStores if value == 0 => Some(one_word(Instruction::WaitForStores)),
+        Sopk::WaitForStores | Sopk::Wait => Some(one_word(Instruction::Order)),
         Sopk::SetHardwareRegister => set(1),
         Sopk::SetHardwareRegisterLiteral => words.second.and_then(|_| set(2)),
     }
@@ -131,6 +144,8 @@ pub(super) fn smem(opcodes: &Opcodes, words: Words, second: Second) -> Option<In
             offset: match words.numbering {
                 Numbering::Gfx8 => offset_gfx8(words, second)?,
                 Numbering::Gfx9 => offset_gfx9(words, second)?,
+                // SMEM of generation 11 has another layout altogether.
+                Numbering::Gfx11 => return None,
             },
             words: count,
         },

@@ -11,6 +11,7 @@ use crate::model::isa::lds::Lds;
 use crate::model::isa::operand::{AddressBase, GlobalAddress, Segment, VectorRegister, aperture};
 use crate::model::isa::wave::{Wave, lanes_of};
 use crate::model::memory::{Access, FaultReason, MemoryFault};
+use crate::model::target::WaveSize;
 
 /// Addresses of the lanes.
 struct Addresses {
@@ -49,10 +50,10 @@ impl Addresses {
     }
 }
 
-/// The first address, if all lanes are active and each accesses the bytes after those of the lane before it.
+/// The first address, if all `COUNT` lanes are active and each accesses the bytes after those of the lane before it.
 #[inline(always)]
-fn contiguous(wave: &Wave, address: GlobalAddress, stride: u32) -> Option<GpuVa> {
-    if wave.exec() != u64::MAX {
+fn contiguous<const COUNT: usize>(wave: &Wave, address: GlobalAddress, stride: u32) -> Option<GpuVa> {
+    if !wave.is_full() {
         return None;
     }
     let offset = i64::from(address.offset).cast_unsigned();
@@ -60,7 +61,7 @@ fn contiguous(wave: &Wave, address: GlobalAddress, stride: u32) -> Option<GpuVa>
         AddressBase::Lanes(register) => {
             let (low, high) = (&wave.vector(register).0, &wave.vector(register.plus(1)).0);
             let mut difference = 0;
-            for lane in 0..LANES {
+            for lane in 0..COUNT {
                 difference |= low[lane].wrapping_sub(low[0].wrapping_add(stride * lane as u32)) | (high[lane] ^ high[0]);
             }
             (difference == 0).then(|| GpuVa(wide(low[0], high[0])) + offset)
@@ -68,9 +69,9 @@ fn contiguous(wave: &Wave, address: GlobalAddress, stride: u32) -> Option<GpuVa>
         AddressBase::ScalarAndLanes(base, offsets) => {
             let offsets = &wave.vector(offsets).0;
             // A row whose offsets wrap around is none.
-            offsets[0].checked_add(stride * LANES as u32)?;
+            offsets[0].checked_add(stride * COUNT as u32)?;
             let mut difference = 0;
-            for lane in 0..LANES {
+            for lane in 0..COUNT {
                 difference |= offsets[lane].wrapping_sub(offsets[0].wrapping_add(stride * lane as u32));
             }
             (difference == 0).then(|| GpuVa(wave.scalar_pair(base)) + u64::from(offsets[0]) + offset)
@@ -137,11 +138,9 @@ pub(super) fn load(
     address: GlobalAddress,
 ) -> Result<(), Stop> {
     if coherence == Coherence::Cached {
-        let done = match element {
-            Element::Words(1) => load_row(wave, bus, destination, address),
-            Element::Words(2) => load_rows::<2>(wave, bus, destination, address),
-            Element::Words(4) => load_rows::<4>(wave, bus, destination, address),
-            _ => None,
+        let done = match wave.size() {
+            WaveSize::Lanes64 => load_whole::<64>(wave, bus, element, destination, address),
+            WaveSize::Lanes32 => load_whole::<32>(wave, bus, element, destination, address),
         };
         if done.is_some() {
             return Ok(());
@@ -150,30 +149,47 @@ pub(super) fn load(
     load_lanes(wave, lds, bus, element, destination, address)
 }
 
-/// The fast path: one range check and one copy.
+/// The fast path of a wave of `COUNT` lanes.
 #[inline(always)]
-fn load_row(wave: &mut Wave, bus: &Bus<'_>, destination: VectorRegister, address: GlobalAddress) -> Option<()> {
-    let first = contiguous(wave, address, 4)?;
-    let window = bus.memory.window(first, 4 * LANES as u64, Access::Read).ok()?;
-    window.copy_to(&mut wave.vector_mut(destination).0);
+fn load_whole<const COUNT: usize>(
+    wave: &mut Wave,
+    bus: &Bus<'_>,
+    element: Element,
+    destination: VectorRegister,
+    address: GlobalAddress,
+) -> Option<()> {
+    match element {
+        Element::Words(1) => load_row::<COUNT>(wave, bus, destination, address),
+        Element::Words(2) => load_rows::<COUNT, 2>(wave, bus, destination, address),
+        Element::Words(4) => load_rows::<COUNT, 4>(wave, bus, destination, address),
+        _ => None,
+    }
+}
+
+/// One range check and one copy.
+#[inline(always)]
+fn load_row<const COUNT: usize>(wave: &mut Wave, bus: &Bus<'_>, destination: VectorRegister, address: GlobalAddress) -> Option<()> {
+    let first = contiguous::<COUNT>(wave, address, 4)?;
+    let window = bus.memory.window(first, 4 * COUNT as u64, Access::Read).ok()?;
+    window.copy_to(&mut wave.vector_mut(destination).0[..COUNT]);
     Some(())
 }
 
-/// The fast path for several words per lane.
+/// The same for several words per lane.
 #[inline(always)]
-fn load_rows<const WORDS: usize>(
+fn load_rows<const COUNT: usize, const WORDS: usize>(
     wave: &mut Wave,
     bus: &Bus<'_>,
     destination: VectorRegister,
     address: GlobalAddress,
 ) -> Option<()> {
-    let first = contiguous(wave, address, 4 * WORDS as u32)?;
-    let mut block = [[0_u32; WORDS]; LANES];
+    let first = contiguous::<COUNT>(wave, address, 4 * WORDS as u32)?;
+    let mut block = [[0_u32; WORDS]; COUNT];
     let window = bus.memory.window(first, size_of_val(&block) as u64, Access::Read).ok()?;
     window.copy_to(block.as_flattened_mut());
     for word in 0..WORDS {
         let row = &mut wave.vector_mut(destination.plus(word as u8)).0;
-        for lane in 0..LANES {
+        for lane in 0..COUNT {
             row[lane] = block[lane][word];
         }
     }
@@ -249,11 +265,9 @@ pub(super) fn store(
     data: VectorRegister,
 ) -> Result<(), Stop> {
     wave.stores_under_way = true;
-    let done = match element {
-        Element::Words(1) => store_row(wave, bus, address, data),
-        Element::Words(2) => store_rows::<2>(wave, bus, address, data),
-        Element::Words(4) => store_rows::<4>(wave, bus, address, data),
-        _ => None,
+    let done = match wave.size() {
+        WaveSize::Lanes64 => store_whole::<64>(wave, bus, element, address, data),
+        WaveSize::Lanes32 => store_whole::<32>(wave, bus, element, address, data),
     };
     match done {
         Some(()) => Ok(()),
@@ -262,21 +276,42 @@ pub(super) fn store(
 }
 
 #[inline(always)]
-fn store_row(wave: &Wave, bus: &Bus<'_>, address: GlobalAddress, data: VectorRegister) -> Option<()> {
-    let first = contiguous(wave, address, 4)?;
-    let window = bus.memory.window(first, 4 * LANES as u64, Access::Write).ok()?;
-    window.copy_from(&wave.vector(data).0);
+fn store_whole<const COUNT: usize>(
+    wave: &Wave,
+    bus: &Bus<'_>,
+    element: Element,
+    address: GlobalAddress,
+    data: VectorRegister,
+) -> Option<()> {
+    match element {
+        Element::Words(1) => store_row::<COUNT>(wave, bus, address, data),
+        Element::Words(2) => store_rows::<COUNT, 2>(wave, bus, address, data),
+        Element::Words(4) => store_rows::<COUNT, 4>(wave, bus, address, data),
+        _ => None,
+    }
+}
+
+#[inline(always)]
+fn store_row<const COUNT: usize>(wave: &Wave, bus: &Bus<'_>, address: GlobalAddress, data: VectorRegister) -> Option<()> {
+    let first = contiguous::<COUNT>(wave, address, 4)?;
+    let window = bus.memory.window(first, 4 * COUNT as u64, Access::Write).ok()?;
+    window.copy_from(&wave.vector(data).0[..COUNT]);
     Some(())
 }
 
 #[inline(always)]
-fn store_rows<const WORDS: usize>(wave: &Wave, bus: &Bus<'_>, address: GlobalAddress, data: VectorRegister) -> Option<()> {
-    let first = contiguous(wave, address, 4 * WORDS as u32)?;
-    let mut block = [[0_u32; WORDS]; LANES];
+fn store_rows<const COUNT: usize, const WORDS: usize>(
+    wave: &Wave,
+    bus: &Bus<'_>,
+    address: GlobalAddress,
+    data: VectorRegister,
+) -> Option<()> {
+    let first = contiguous::<COUNT>(wave, address, 4 * WORDS as u32)?;
+    let mut block = [[0_u32; WORDS]; COUNT];
     let window = bus.memory.window(first, size_of_val(&block) as u64, Access::Write).ok()?;
     for word in 0..WORDS {
         let row = &wave.vector(data.plus(word as u8)).0;
-        for lane in 0..LANES {
+        for lane in 0..COUNT {
             block[lane][word] = row[lane];
         }
     }

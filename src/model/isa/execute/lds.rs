@@ -223,11 +223,19 @@ pub(super) fn exchange(
             *value = 0;
         }
     }
-    let named = |lane: usize, offset: u16| addresses[lane].wrapping_add(u32::from(offset)) as usize / 4 % LANES;
+    let place = |lane: usize, offset: u16| addresses[lane].wrapping_add(u32::from(offset)) as usize / 4;
+    let named = |lane: usize, offset: u16| place(lane, offset) % LANES;
+    let named_within_32 = |lane: usize, offset: u16| lane & !31 | place(lane, offset) % 32;
     let mut received: Values = [0; LANES];
     match op {
         LaneExchange::Push(offset) => lanes_of(exec).for_each(|lane| received[named(lane, offset)] = sent[lane]),
         LaneExchange::Pull(offset) => lanes_of(exec).for_each(|lane| received[lane] = sent[named(lane, offset)]),
+        LaneExchange::PushWithin32(offset) => {
+            lanes_of(exec).for_each(|lane| received[named_within_32(lane, offset)] = sent[lane]);
+        }
+        LaneExchange::PullWithin32(offset) => {
+            lanes_of(exec).for_each(|lane| received[lane] = sent[named_within_32(lane, offset)]);
+        }
         LaneExchange::Swizzle(pattern) => {
             lanes_of(exec).for_each(|lane| received[lane] = sent[swizzled(pattern, lane)]);
         }

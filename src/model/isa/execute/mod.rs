@@ -2,6 +2,7 @@
 #![allow(clippy::needless_range_loop, reason = "a lane indexes several rows at once")]
 
 mod clock;
+mod dual;
 mod flat;
 mod float;
 mod integer;
@@ -170,11 +171,14 @@ fn execute(wave: &mut Wave, lds: &mut Lds, bus: &Bus<'_>, instruction: &Instruct
             return Ok(Next::Jump);
         }
         Instruction::ScalarUnary { op, destination, a } => scalar::unary(wave, op, destination, a),
-        Instruction::SaveExec { op, destination, a } => scalar::save_exec(wave, op, destination, a),
+        Instruction::SaveExec { op, size, destination, a } => scalar::save_exec(wave, op, size, destination, a),
+        Instruction::WriteExec { op, size, destination, a } => scalar::write_exec(wave, op, size, destination, a),
         Instruction::ScalarBinary { op, destination, a, b } => scalar::binary(wave, op, destination, a, b),
         Instruction::ScalarCompare { test, a, b } => wave.scc = scalar::test(wave, test, a, b),
         Instruction::ScalarImmediate { op, register, value } => scalar::immediate(wave, op, register, value),
-        Instruction::GetHardwareRegister { destination, field } => scalar::get_hardware_register(wave, destination, field),
+        Instruction::GetHardwareRegister { destination, register, field } => {
+            scalar::get_hardware_register(wave, destination, register, field);
+        }
         Instruction::ScalarLoad { destination, base, offset, words } => scalar::load(wave, bus, destination, base, offset, words)?,
         Instruction::ReadClock { destination } => wave.set_scalar_pair(destination, clock::now()),
         Instruction::VectorUnary { op, destination, a } => integer::unary(wave, op, destination, a),
@@ -189,6 +193,12 @@ fn execute(wave: &mut Wave, lds: &mut Lds, bus: &Bus<'_>, instruction: &Instruct
         Instruction::FloatTernary { op, destination, a, b, c, modifiers } => {
             float::ternary(wave, op, destination, [a, b, c], modifiers);
         }
+        Instruction::LowHalfBinary { op, destination, a, b } => integer::low_half_binary(wave, op, destination, a, b),
+        Instruction::LowHalfTernary { op, destination, a, b, c } => {
+            integer::low_half_ternary(wave, op, destination, [a, b, c]);
+        }
+        Instruction::Dual { x, y, literal } => dual::execute(wave, x, y, literal),
+        Instruction::SwapRegisters { a, b } => vector::swap(wave, a, b),
         Instruction::MaskedCount { half, destination, a, b } => vector::masked_count(wave, half, destination, a, b),
         Instruction::Shift64 { op, destination, amount, value } => vector::shift64(wave, op, destination, amount, value),
         Instruction::MultiplyAdd64 { signedness, destination, carry_out, a, b, c } => {
@@ -233,8 +243,8 @@ fn holds(wave: &Wave, condition: Condition) -> bool {
         Condition::Always => true,
         Condition::SccClear => !wave.scc,
         Condition::SccSet => wave.scc,
-        Condition::VccZero => wave.scalar_pair(ScalarRegister::VCC) == 0,
-        Condition::VccNotZero => wave.scalar_pair(ScalarRegister::VCC) != 0,
+        Condition::VccZero => wave.mask(ScalarRegister::VCC) == 0,
+        Condition::VccNotZero => wave.mask(ScalarRegister::VCC) != 0,
         Condition::ExecZero => wave.exec() == 0,
         Condition::ExecNotZero => wave.exec() != 0,
     }

@@ -5,7 +5,7 @@ mod legality;
 use super::{Decoded, decode};
 use crate::model::bus::{OperandWidth, RmwOp};
 use crate::model::isa::instruction::*;
-use crate::model::isa::operand::{GlobalAddress, ScalarRegister, ScalarSource, VectorRegister, VectorSource};
+use crate::model::isa::operand::{GlobalAddress, OperandSize, ScalarRegister, ScalarSource, VectorRegister, VectorSource};
 use crate::model::target::Target;
 
 fn decoded(words: &[u32]) -> Option<Decoded> {
@@ -57,7 +57,12 @@ fn sop1_has_a_destination_and_one_source() {
         instruction(&[
             0xbe82_236a, // s_andn2_saveexec_b64 s[2:3], vcc
         ]),
-        Instruction::SaveExec { op: Bitwise::AndNot, destination: s(2), a: ScalarSource::Register(ScalarRegister::VCC) }
+        Instruction::SaveExec {
+            op: Bitwise::AndNot,
+            size: OperandSize::Bits64,
+            destination: s(2),
+            a: ScalarSource::Register(ScalarRegister::VCC)
+        }
     );
     assert_eq!(
         instruction(&[
@@ -124,7 +129,11 @@ fn sopc_sopk_and_sopp_have_no_destination_a_constant_and_neither() {
         instruction(&[
             0xb884_3204, // s_getreg_b32 s4, hwreg(HW_REG_HW_ID, 8, 7)
         ]),
-        Instruction::GetHardwareRegister { destination: s(4), field: 6 << 11 | 8 << 6 | 4 }
+        Instruction::GetHardwareRegister {
+            destination: s(4),
+            register: HardwareRegister::Identity,
+            field: BitField { offset: 8, bits: 7 }
+        }
     );
     assert_eq!(
         instruction(&[
