@@ -2,6 +2,7 @@
 
 use super::descriptor::KernelDescriptor;
 use super::geometry::Workgroups;
+use super::scratch::{ScratchPlaces, Waves};
 use super::workgroup::{Round, Slot, StartState};
 use super::{GROUP_SEGMENT_BYTES_MAX, InstructionBudget, Launch, LaunchError, Step, WORKGROUP_ITEMS_MAX, WaveFault};
 use crate::model::bus::Bus;
@@ -70,11 +71,8 @@ struct Plan {
 
 impl Plan {
     fn new(target: Target, launch: &Launch, bus: &Bus<'_>) -> Result<Self, LaunchError> {
-        let descriptor = KernelDescriptor::read(launch.descriptor, &bus.memory).map_err(LaunchError::Descriptor)?;
+        let descriptor = KernelDescriptor::read(target, launch.descriptor, &bus.memory).map_err(LaunchError::Descriptor)?;
         let private = launch.private_segment_bytes.max(descriptor.private_segment_bytes);
-        if private > 0 {
-            return Err(LaunchError::Scratch { needed: private });
-        }
         let group = launch.group_segment_bytes.max(descriptor.group_segment_bytes);
         if group > GROUP_SEGMENT_BYTES_MAX {
             return Err(LaunchError::GroupSegment { needed: group, available: GROUP_SEGMENT_BYTES_MAX });
@@ -85,16 +83,25 @@ impl Plan {
         }
         let wave_size = descriptor.wave_size(target);
         let waves = (items as usize).div_ceil(wave_size.lanes()).max(1);
+        let mut residents = (RESIDENT_WAVES / waves).max(1);
+        let mut scratch = None;
+        if private > 0 {
+            let waves = Waves { size: wave_size, per_workgroup: waves };
+            let places = ScratchPlaces::new(target, launch.scratch, private, waves)?;
+            residents = residents.min(places.workgroups());
+            scratch = Some(places);
+        }
         Ok(Self {
             start: StartState {
                 target,
                 wave_size,
                 descriptor,
-                user_registers: descriptor.user_registers(launch),
+                user_registers: descriptor.user_registers(launch, &bus.memory).map_err(LaunchError::KernelArguments)?,
                 group_segment_bytes: group as usize,
+                scratch,
             },
             workgroups: Workgroups::new(launch.grid, launch.workgroup),
-            residents: (RESIDENT_WAVES / waves).max(1),
+            residents,
         })
     }
 }
@@ -176,7 +183,7 @@ impl Dispatch {
                 let Some(workgroup) = self.plan.workgroups.next() else {
                     return turn;
                 };
-                slot.start(&workgroup, &self.plan.start);
+                slot.start(&workgroup, &self.plan.start, self.cursor);
                 self.resident += 1;
             }
             match slot.round(&mut self.workshop.code, bus, left) {

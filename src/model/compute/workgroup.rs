@@ -2,6 +2,7 @@
 
 use super::descriptor::{KernelDescriptor, UserRegisters};
 use super::geometry::Workgroup;
+use super::scratch::ScratchPlaces;
 use crate::model::bus::Bus;
 use crate::model::isa::WaveFault;
 use crate::model::isa::code::CodeCache;
@@ -22,6 +23,8 @@ pub(super) struct StartState {
     pub descriptor: KernelDescriptor,
     pub user_registers: UserRegisters,
     pub group_segment_bytes: usize,
+    /// Where waves have their private memory, if the kernel needs any.
+    pub scratch: Option<ScratchPlaces>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +105,8 @@ impl Slot {
         self.live = 0;
     }
 
-    pub fn start(&mut self, workgroup: &Workgroup, start: &StartState) {
+    /// Starts a workgroup; `slot` is this slot's number among those of the launch.
+    pub fn start(&mut self, workgroup: &Workgroup, start: &StartState, slot: usize) {
         self.used = workgroup.waves(start.wave_size);
         self.live = self.used;
         self.at_barrier = 0;
@@ -114,6 +118,9 @@ impl Slot {
         for (number, resident) in self.waves[..self.used].iter_mut().enumerate() {
             resident.state = State::Ready;
             set_up(&mut resident.wave, number, workgroup, start);
+            if let Some(places) = start.scratch {
+                resident.wave.set_private_memory(places.of(slot, number));
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::LANES;
 use super::operand::{ScalarRegister, ScalarSource, VectorRegister};
+use super::private::PrivateMemory;
 use crate::model::address::GpuVa;
 use crate::model::target::WaveSize;
 
@@ -34,6 +35,7 @@ pub struct Wave {
     pub(crate) hardware_id: u32,
     /// Stores since the last wait for them.
     pub(crate) stores_under_way: bool,
+    pub(crate) private_memory: PrivateMemory,
 }
 
 impl Default for Wave {
@@ -59,6 +61,7 @@ impl Wave {
             pc: GpuVa::NULL,
             hardware_id: 0,
             stores_under_way: false,
+            private_memory: PrivateMemory::NONE,
         }
     }
 
@@ -74,7 +77,15 @@ impl Wave {
         self.pc = GpuVa(entry.0 & !3);
         self.hardware_id = hardware_id;
         self.stores_under_way = false;
+        self.private_memory = PrivateMemory::NONE;
         self.set_exec(active_lanes);
+    }
+
+    /// Gives the wave its part of the scratch memory, and FLAT_SCRATCH its address: "architected flat scratch" (LLVM AMDGPUUsage,
+    /// "Flat Scratch").
+    pub fn set_private_memory(&mut self, memory: PrivateMemory) {
+        self.private_memory = memory;
+        self.set_scalar_pair(ScalarRegister::FLAT_SCRATCH, memory.base.0);
     }
 
     /// Address of the next instruction.

@@ -7,6 +7,7 @@ mod flat;
 mod float;
 mod integer;
 mod lds;
+mod private;
 mod rows;
 mod scalar;
 mod vector;
@@ -210,12 +211,14 @@ fn execute(wave: &mut Wave, lds: &mut Lds, bus: &Bus<'_>, instruction: &Instruct
         Instruction::ReadLane { destination, a, lane } => vector::read_lane(wave, destination, a, lane),
         Instruction::WriteLane { destination, value, lane } => vector::write_lane(wave, destination, value, lane),
         Instruction::FlatLoad { element, coherence, destination, address } => {
-            flat::load(wave, bus, element, coherence, destination, address)?;
+            flat::load(wave, lds, bus, element, coherence, destination, address)?;
         }
-        Instruction::FlatStore { element, address, data } => flat::store(wave, bus, element, address, data)?,
+        Instruction::FlatStore { element, address, data } => flat::store(wave, lds, bus, element, address, data)?,
         Instruction::FlatAtomic { op, width, old, destination, address, data } => {
-            flat::atomic(wave, bus, flat::Atomic { op, width, old, destination, address, data })?;
+            flat::atomic(wave, lds, bus, flat::Atomic { op, width, old, destination, address, data })?;
         }
+        Instruction::ScratchLoad { element, destination, address } => private::load(wave, bus, element, destination, address)?,
+        Instruction::ScratchStore { element, address, data } => private::store(wave, bus, element, address, data)?,
         Instruction::LdsLoad { element, destination, address, offset } => {
             lds::load(wave, lds, element, destination, address, offset);
         }

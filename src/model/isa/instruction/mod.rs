@@ -4,7 +4,7 @@ mod operations;
 
 pub use operations::*;
 
-use super::operand::{GlobalAddress, OperandSize, ScalarRegister, ScalarSource, VectorRegister, VectorSource};
+use super::operand::{GlobalAddress, OperandSize, ScalarRegister, ScalarSource, ScratchAddress, VectorRegister, VectorSource};
 use crate::model::bus::{OperandWidth, RmwOp};
 
 /// One decoded instruction.
@@ -236,6 +236,16 @@ pub enum Instruction {
         old: OldValue,
         destination: VectorRegister,
         address: GlobalAddress,
+        data: VectorRegister,
+    },
+    ScratchLoad {
+        element: Element,
+        destination: VectorRegister,
+        address: ScratchAddress,
+    },
+    ScratchStore {
+        element: Element,
+        address: ScratchAddress,
         data: VectorRegister,
     },
     LdsLoad {
