@@ -69,7 +69,10 @@ fn work(plan: &WorkerPlan, events: &mut Events) -> io::Result<()> {
         Ok(opened) => opened,
         Err(reason) => return events.send(&WorkerEvent::Refused { reason }),
     };
-    events.send(&WorkerEvent::Ready { agents: agents.iter().enumerate().map(|(index, agent)| summary(index, agent)).collect() })?;
+    events.send(&WorkerEvent::Ready {
+        runtime: Box::default(),
+        agents: agents.iter().enumerate().map(|(index, agent)| summary(index, agent)).collect(),
+    })?;
     if !plan.cases.is_empty() {
         let lab = match agents.get(plan.agent) {
             Some(agent) => Lab::open(&runtime, agent).map_err(|error| error.to_string()),
@@ -102,6 +105,7 @@ fn summary(index: usize, agent: &Agent) -> AgentSummary {
         bdf: agent.pci().map(|address| address.to_string()),
         name: agent.product().unwrap_or(agent.name()).to_owned(),
         gfx: agent.name().to_owned(),
+        facts: Default::default(),
     }
 }
 

@@ -1,9 +1,9 @@
 //! Reports made by hand, as a run on each bed would fill them. Values of the Fiji are those of its public dump.
 
 use aqlprobe::report::{
-    AtomicsMode, BedKind, BedReport, Bit, CaseReport, DeviceReport, Diagnosis, Evidence, ExitCode, FabricCounters, HopReport,
-    HopRole, KfdAcceptance, KfdReport, Outcome, OutputEvidence, PathCapability, PathReport, Prediction, QueueEvidence, Report,
-    RequesterReadback, RunReport, SignalEvidence, Standing, Tool, Verdict,
+    AgentFacts, AtomicsMode, BedKind, BedReport, Bit, CaseReport, DeviceReport, Diagnosis, Doorbell, Evidence, ExitCode,
+    FabricCounters, HopReport, HopRole, KfdAcceptance, KfdReport, Outcome, OutputEvidence, PathCapability, PathReport, Prediction,
+    QueueEvidence, Report, RequesterReadback, RunReport, RuntimeFacts, SignalEvidence, Standing, Tool, Verdict,
 };
 
 pub const WORK_ITEMS: u64 = 1024 * 1024;
@@ -74,7 +74,14 @@ pub fn founding_evidence(after: i64, fabric: FabricCounters) -> Evidence {
             start_ts: 100,
             end_ts: 200,
         }),
-        queue: Some(QueueEvidence { packets: 64, write_index: 1, read_index: 1, header: 0x1502, error: None }),
+        queue: Some(QueueEvidence {
+            packets: 64,
+            write_index: 1,
+            read_index: 1,
+            header: 0x1502,
+            doorbell: Some(Doorbell::Register),
+            error: None,
+        }),
         output: Some(OutputEvidence { elements: WORK_ITEMS, right: WORK_ITEMS, untouched: 0, wrong: 0 }),
         fabric: Some(fabric),
         notes: Vec::new(),
@@ -120,6 +127,14 @@ pub fn device(runs: Vec<RunReport>, diagnosis: Diagnosis) -> DeviceReport {
         bdf: Some("0000:0b:00.0".to_owned()),
         name: "Fiji".to_owned(),
         gfx: "gfx803".to_owned(),
+        agent: AgentFacts {
+            isas: vec!["amdgcn-amd-amdhsa--gfx803".to_owned()],
+            wavefront_size: Some(64),
+            compute_units: Some(64),
+            device_id: Some(0x7300),
+            ..AgentFacts::default()
+        },
+        doorbell: Some(Doorbell::Register),
         path: Some(path(Bit::Clear)),
         kfd: Some(KfdReport { acceptance: KfdAcceptance::Accepted, reason: "the path completes AtomicOps".to_owned() }),
         prediction: Prediction { without_atomics: "completion-lost".to_owned(), reason: "gfx8 needs AtomicOps".to_owned() },
@@ -133,6 +148,7 @@ fn report(bed: BedReport, device: DeviceReport, verdict: Verdict) -> Report {
         schema_version: Report::SCHEMA_VERSION,
         tool: Tool::THIS,
         bed,
+        runtime: RuntimeFacts { interface: Some("1.1".to_owned()), timestamp_hz: 1_000_000_000, ..RuntimeFacts::default() },
         started_at: 1_700_000_000,
         duration_ms: 1234,
         devices: vec![device],

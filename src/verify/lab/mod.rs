@@ -277,6 +277,7 @@ impl Context<'_> {
             write_index: queue.write_index(),
             read_index: queue.read_index(),
             header: self.header,
+            doorbell: None,
             error: queue.errors().first().map(|status| status.to_string()),
         });
     }
