@@ -20,7 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("audit", &["pci", "kfd"]),
     ("report", &["pci", "kfd", "audit"]),
     ("verify", &["hsa", "aql", "pci", "kfd", "kernels", "report"]),
-    ("model", &["aql", "pci", "hsa::sys"]),
+    ("model", &["aql", "pci", "kfd", "hsa::sys"]),
     ("runtime", &["aql", "pci", "hsa::sys", "model"]),
     ("cli", &["verify", "report", "audit", "hsa", "pci", "kfd", "kernels"]),
     ("main.rs", &[]),

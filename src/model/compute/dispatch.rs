@@ -73,7 +73,7 @@ impl Plan {
     fn new(launch: &Launch, bus: &Bus<'_>) -> Result<Self, LaunchError> {
         let descriptor = KernelDescriptor::read(launch.descriptor, &bus.memory).map_err(LaunchError::Descriptor)?;
         let private = launch.private_segment_bytes.max(descriptor.private_segment_bytes);
-        if private > 0 {
+        if private > launch.scratch.map_or(0, |scratch| scratch.bytes_per_work_item) {
             return Err(LaunchError::Scratch { needed: private });
         }
         let group = launch.group_segment_bytes.max(descriptor.group_segment_bytes);

@@ -19,6 +19,7 @@ use super::address::GpuVa;
 use super::memory::MemoryFault;
 
 pub use super::isa::WaveFault;
+pub use descriptor::wave_size;
 pub use dispatch::{Dispatch, Engine};
 
 /// Work-items in a workgroup at most (`HSA_AGENT_INFO_WORKGROUP_MAX_SIZE` of this device).
@@ -74,7 +75,7 @@ pub enum LaunchError {
     #[error("kernel descriptor: {0}")]
     Descriptor(MemoryFault),
     /// The kernel needs more private memory per work-item than its queue has.
-    #[error("the kernel needs {needed} bytes of private memory per work-item, and this device has none")]
+    #[error("the kernel needs {needed} bytes of private memory per work-item, and its queue has not as much")]
     Scratch {
         /// Bytes per work-item.
         needed: u32,
