@@ -266,7 +266,7 @@ fn memory_that_is_registered_but_not_mapped_fails_the_queue_and_not_the_process(
 
 #[test]
 fn a_dispatch_that_needs_scratch_waits_in_the_ring_until_the_host_has_given_it() {
-    for (target, code, of_64) in [(Target::Gfx803, 1, 64), (Target::Gfx1100, 0x400, 32)] {
+    for (target, code, of_64) in [(Target::Gfx942, 1, 64), (Target::Gfx1100, 0x400, 32)] {
         let runtime = Runtime::new(target);
         let (queue, done, behind) = (runtime.queue(), runtime.signal(1, 0), runtime.signal(1, 0));
         let dispatch = runtime.dispatch(64, done);
@@ -288,7 +288,7 @@ fn a_dispatch_that_needs_scratch_waits_in_the_ring_until_the_host_has_given_it()
         runtime.set(queue.amd_queue + 0xa0, MEMORY.0);
         runtime.set(queue.amd_queue + 0xb0, of_64);
         runtime.set(queue.inactive + 8, 0);
-        if target == Target::Gfx803 {
+        if target == Target::Gfx942 {
             runtime.eventually("both completions", || (runtime.value(done), runtime.value(behind)) == (0, 0));
         } else {
             runtime.eventually("the launch", || runtime.read_index(queue) >= 1);
@@ -311,7 +311,7 @@ fn a_host_that_has_no_scratch_to_give_ends_the_queue() {
 
 #[test]
 fn a_dispatch_without_private_memory_asks_for_none() {
-    let runtime = Runtime::new(Target::Gfx803);
+    let runtime = Runtime::new(Target::Gfx942);
     let (queue, done) = (runtime.queue(), runtime.signal(1, 0));
     runtime.submit(queue, runtime.dispatch(0, done));
     runtime.eventually("the completion", || runtime.value(done) == 0);
@@ -394,13 +394,19 @@ fn queues_that_the_model_does_not_have_are_refused() {
 }
 
 #[test]
-fn a_model_that_is_switched_off_leaves_no_tree_behind() {
-    let runtime = Runtime::new(Target::Gfx1100);
-    let root = runtime.model.machine.sysfs_root.clone();
+fn a_model_leaves_no_tree_of_its_own_behind_even_if_its_process_aborts() {
+    let machine = Machine::of_its_own(Target::Gfx1100).unwrap();
+    let root = machine.sysfs_root.clone();
     assert!(root.exists());
+    let _model = Model::of(Target::Gfx1100, machine).unwrap();
+    assert!(!root.exists());
+}
+
+#[test]
+fn a_model_that_is_switched_off_touches_nothing_any_more() {
+    let runtime = Runtime::new(Target::Gfx1100);
     let (queue, done) = (runtime.queue(), runtime.signal(1, 0));
     runtime.model.switch_off();
     runtime.submit(queue, barrier(done));
-    assert!(!root.exists());
     assert_eq!(runtime.value(done), 1);
 }
