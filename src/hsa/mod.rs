@@ -20,6 +20,7 @@ mod executable;
 mod fake;
 mod kfd_access;
 mod library;
+mod low_stack;
 mod memory;
 mod pool;
 mod profiling;
@@ -32,6 +33,11 @@ pub mod sys;
 mod tests;
 mod wait;
 
+/// Variable that decides whether ROCr waits by interrupts (its default) or by polling (`0`).
+pub const INTERRUPT_VARIABLE: &str = "HSA_ENABLE_INTERRUPT";
+/// Variable by which ROCr takes its devices from a directory and its GPU from a library.
+pub const MODEL_VARIABLE: &str = "HSA_MODEL_TOPOLOGY";
+
 pub use agent::{Agent, AgentKind, PciAddress};
 pub use api::{Api, Functions, Origin};
 pub use choice::{Bed, ChoiceError, Resolved, RuntimeChoice, UnknownRuntime};
@@ -43,7 +49,7 @@ pub use memory::{Buffer, DeviceBuffer};
 pub use pool::{Grain, Pool, PoolUse, Segment};
 pub use profiling::{DispatchTime, Profiling};
 pub use queue::{Queue, QueueErrors, QueueKind, QueuePointer};
-pub use runtime::{Runtime, Ticks};
+pub use runtime::{InitStack, Runtime, Ticks};
 pub use signal::{Signal, SignalKind, SignalSnapshot};
 pub use status::Status;
 pub use wait::{Condition, Deadline, WaitMode, WaitOutcome};

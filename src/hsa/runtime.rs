@@ -9,6 +9,7 @@ use super::agent::{Agent, AgentKind};
 use super::api::{Api, Functions, Origin};
 use super::error::{HsaError, check};
 use super::kfd_access::KfdAccess;
+use super::low_stack;
 use super::pool::{Pool, PoolUse};
 use super::status::Status;
 use super::sys::*;
@@ -37,14 +38,36 @@ impl Drop for Session {
     }
 }
 
+/// The stack that `hsa_init` runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InitStack {
+    /// The caller's.
+    Callers,
+    /// One at an address with a small low half, which keeps ROCr's model mode from allocating gigabytes (see `low_stack`).
+    Low,
+}
+
 impl Runtime {
+    /// Initialises the runtime on the caller's stack.
+    ///
+    /// # Errors
+    /// As [`Self::start_on`].
+    pub fn start(api: Api) -> Result<Self, HsaError> {
+        Self::start_on(api, InitStack::Callers)
+    }
+
     /// Initialises the runtime.
     ///
     /// # Errors
     /// [`HsaError::Failed`]; for a runtime library the hint says what is wrong with `/dev/kfd`, if anything is.
-    pub fn start(api: Api) -> Result<Self, HsaError> {
-        // SAFETY: hsa_init has no precondition.
-        check("hsa_init", unsafe { (api.functions().hsa_init)() }).map_err(|error| match api.origin() {
+    pub fn start_on(api: Api, stack: InitStack) -> Result<Self, HsaError> {
+        let init = api.functions().hsa_init;
+        let status = match stack {
+            // SAFETY: hsa_init has no precondition.
+            InitStack::Callers => unsafe { init() },
+            InitStack::Low => low_stack::init(init),
+        };
+        check("hsa_init", status).map_err(|error| match api.origin() {
             Origin::Library(_) => error.hinting(init_hint(&KfdAccess::probe())),
             Origin::Embedded => error,
         })?;
