@@ -130,9 +130,10 @@ fn timeout_hint(duration: Duration, timestamp_hz: u64, longest: Ticks) -> Ticks 
     Ticks(ticks.min(longest.0).clamp(1, u64::MAX - 1))
 }
 
-/// Why `hsa_init` may have failed on a machine whose KFD answers like this.
+/// Why `hsa_init` may have failed on a machine whose KFD answers like this. What to do about it depends on more of the machine
+/// than this room knows.
 fn init_hint(access: &KfdAccess) -> Option<String> {
-    (!access.is_usable()).then(|| access.to_string())
+    (!access.is_usable()).then(|| access.state())
 }
 
 fn system_info(api: &Api, attribute: hsa_system_info_t) -> Result<u64, HsaError> {

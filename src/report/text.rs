@@ -23,8 +23,8 @@ const FOUNDING_CASE: &str = "vector-copy";
 /// Those of `out`.
 pub fn write(report: &Report, style: TextStyle, out: &mut impl io::Write) -> io::Result<()> {
     writeln!(out, "{}", style.dress(Tone::Strong, bed_line(&report.bed)))?;
-    if report.bed.kind == BedKind::EmbeddedSelfTest {
-        writeln!(out, "To test a GPU: `aqlprobe verify --runtime system` says what this machine lacks")?;
+    if let Some(explanation) = &report.no_gpu {
+        writeln!(out, "No GPU can be tested: {}", tame(explanation))?;
     }
     write_runtime(&report.runtime, out)?;
     for device in &report.devices {

@@ -149,6 +149,7 @@ fn report(bed: BedReport, device: DeviceReport, verdict: Verdict) -> Report {
         schema_version: Report::SCHEMA_VERSION,
         tool: Tool::THIS,
         bed,
+        no_gpu: None,
         runtime: RuntimeFacts { interface: Some("1.1".to_owned()), timestamp_hz: 1_000_000_000, ..RuntimeFacts::default() },
         started_at: 1_700_000_000,
         duration_ms: 1234,
@@ -200,6 +201,7 @@ pub fn self_test() -> Report {
     let mut report = embedded_both();
     report.bed =
         BedReport { kind: BedKind::EmbeddedSelfTest, reason: Some("/dev/kfd does not exist".to_owned()), ..bed(BedKind::Embedded) };
+    report.no_gpu = Some("the HSA runtime /lib/x.so loads, but there is no /dev/kfd. To test a GPU, get one.".to_owned());
     report.verdict =
         Verdict { word: "NO GPU TESTED", sentence: "the self-test passed.".to_owned(), exit_code: ExitCode::NoHardware };
     report
