@@ -13,11 +13,14 @@
 mod agent;
 mod api;
 mod choice;
+mod doorbell;
 pub mod embedded;
 mod error;
 mod executable;
+mod facts;
 #[cfg(test)]
 mod fake;
+mod identity;
 mod kfd_access;
 mod library;
 mod low_stack;
@@ -41,8 +44,11 @@ pub const MODEL_VARIABLE: &str = "HSA_MODEL_TOPOLOGY";
 pub use agent::{Agent, AgentKind, PciAddress};
 pub use api::{Api, Functions, Origin};
 pub use choice::{Bed, ChoiceError, Resolved, RuntimeChoice, UnknownRuntime};
+pub use doorbell::{DoorbellKind, DoorbellRegister, NoDoorbellRegister};
 pub use error::HsaError;
 pub use executable::{Executable, Kernel};
+pub use facts::{InterfaceVersion, RuntimeFacts};
+pub use identity::{LibraryIdentity, RocmRelease};
 pub use kfd_access::KfdAccess;
 pub use library::{DEFAULT_LIBRARY, LoadError};
 pub use memory::{Buffer, DeviceBuffer};

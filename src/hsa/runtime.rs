@@ -153,9 +153,10 @@ fn timeout_hint(duration: Duration, timestamp_hz: u64, longest: Ticks) -> Ticks 
     Ticks(ticks.min(longest.0).clamp(1, u64::MAX - 1))
 }
 
-/// Why `hsa_init` may have failed on a machine whose KFD answers like this.
+/// Why `hsa_init` may have failed on a machine whose KFD answers like this. What to do about it depends on more of the machine
+/// than this room knows.
 fn init_hint(access: &KfdAccess) -> Option<String> {
-    (!access.is_usable()).then(|| access.to_string())
+    (!access.is_usable()).then(|| access.state())
 }
 
 fn system_info(api: &Api, attribute: hsa_system_info_t) -> Result<u64, HsaError> {
@@ -172,6 +173,8 @@ pub(super) unsafe trait Plain: Copy {}
 // SAFETY: integers, arrays and handles of integers.
 unsafe impl Plain for u8 {}
 // SAFETY: as above.
+unsafe impl Plain for u16 {}
+// SAFETY: as above.
 unsafe impl Plain for u32 {}
 // SAFETY: as above.
 unsafe impl Plain for u64 {}
@@ -183,12 +186,18 @@ unsafe impl<const N: usize> Plain for [u8; N] {}
 /// Runs a `*_get_info` call on a zeroed value.
 ///
 /// # Safety
-/// `call` writes at most `size_of::<T>()` bytes through its argument, and only on success reads nothing else of this process.
+/// `call` writes at most `size_of::<T>()` bytes, and 64 more, through its argument, and only on success reads nothing else of this process.
 pub(super) unsafe fn query<T: Plain>(call: impl FnOnce(*mut c_void) -> hsa_status_t) -> Result<T, Status> {
-    let mut value = MaybeUninit::<T>::zeroed();
-    match Status::from(call(value.as_mut_ptr().cast())) {
-        // SAFETY: zeroed above, written by the runtime since; T is Plain.
-        Status::Success => Ok(unsafe { value.assume_init() }),
+    /// Room behind the value: a runtime whose idea of the type is wider than these headers' does no harm.
+    #[repr(C)]
+    struct Roomy<T> {
+        value: T,
+        slack: [u64; 8],
+    }
+    let mut answer = MaybeUninit::<Roomy<T>>::zeroed();
+    match Status::from(call(answer.as_mut_ptr().cast())) {
+        // SAFETY: zeroed above, written by the runtime since; T is Plain and integers are anything.
+        Status::Success => Ok(unsafe { answer.assume_init() }.value),
         status => Err(status),
     }
 }

@@ -18,6 +18,9 @@ pub struct Report {
     pub tool: Tool,
     /// What was tested on.
     pub bed: BedReport,
+    /// Why no GPU could be tested, with what to do next, where the bed is a self-test.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_gpu: Option<String>,
     /// What the runtime said of itself.
     pub runtime: RuntimeFacts,
     /// Seconds since the epoch, UTC.

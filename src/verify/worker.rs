@@ -9,6 +9,7 @@ use crate::hsa::{Agent, AgentKind, Runtime, RuntimeChoice};
 
 use super::catalogue;
 use super::event::{AgentSummary, Pace, PlannedRuntime, WorkerEvent, WorkerPlan};
+use super::facts;
 use super::lab::Lab;
 
 /// Exit status of a worker whose plan cannot be read.
@@ -70,7 +71,7 @@ fn work(plan: &WorkerPlan, events: &mut Events) -> io::Result<()> {
         Err(reason) => return events.send(&WorkerEvent::Refused { reason }),
     };
     events.send(&WorkerEvent::Ready {
-        runtime: Box::default(),
+        runtime: Box::new(facts::runtime(&runtime, &plan.runtime)),
         agents: agents.iter().enumerate().map(|(index, agent)| summary(index, agent)).collect(),
     })?;
     if !plan.cases.is_empty() {
@@ -105,7 +106,7 @@ fn summary(index: usize, agent: &Agent) -> AgentSummary {
         bdf: agent.pci().map(|address| address.to_string()),
         name: agent.product().unwrap_or(agent.name()).to_owned(),
         gfx: agent.name().to_owned(),
-        facts: Default::default(),
+        facts: facts::agent(agent),
     }
 }
 

@@ -3,11 +3,13 @@
 mod bed;
 mod interrupt;
 mod kfd_answer;
+mod no_gpu;
 mod path;
 mod process;
 mod requester;
 mod session;
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::hsa::RuntimeChoice;
@@ -28,6 +30,7 @@ use super::request::{AtomicsSelection, DeviceSelector, Milliseconds, VerifyReque
 
 use bed::ReadyBed;
 use interrupt::Interrupts;
+use no_gpu::{Explanation, Finding};
 use process::Worker;
 use requester::Requester;
 use session::Roster;
@@ -37,7 +40,7 @@ pub fn run(request: &VerifyRequest, observer: &mut dyn Observer) -> Result<Repor
     let (started, clock) = (SystemTime::now(), Instant::now());
     let cases = catalogue::select(&request.cases)?;
     let interrupts = Interrupts::catch();
-    let Opened { bed, roster: Roster { runtime, agents }, opening_crash } = open(request, &interrupts)?;
+    let Opened { bed, roster: Roster { runtime, agents }, opening_crash, no_gpu } = open(request, &interrupts)?;
     let chosen = choose(request.device, &agents, &bed.report)?;
     let modes = modes(request.atomics, &bed.report);
     observer.planned(chosen.len() * modes.len() * cases.len());
@@ -48,6 +51,7 @@ pub fn run(request: &VerifyRequest, observer: &mut dyn Observer) -> Result<Repor
         schema_version: Report::SCHEMA_VERSION,
         tool: Tool::THIS,
         bed: bed.report.clone(),
+        no_gpu: no_gpu.map(|explanation| explanation.to_string()),
         runtime,
         started_at: started.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         duration_ms: milliseconds(clock.elapsed()),
@@ -62,27 +66,40 @@ struct Opened {
     roster: Roster,
     /// What the first worker died of while it opened the runtime, if a second one did not.
     opening_crash: Option<String>,
+    /// Why the bed is a self-test, if it is one.
+    no_gpu: Option<Explanation>,
 }
 
-/// Prepares the bed and asks it for its GPUs. Where the user left the choice, a runtime without a GPU makes it a self-test.
+/// Prepares the bed and asks it for its GPUs. Where the user left the choice, a runtime without a GPU makes it a self-test; where
+/// the user did not, that is an error which says what is missing.
 fn open(request: &VerifyRequest, interrupts: &Interrupts) -> Result<Opened, VerifyError> {
     let bed = bed::prepare(request)?;
-    let unusable = match enumerate(&bed, interrupts) {
-        Ok((roster, opening_crash)) if !roster.agents.is_empty() => return Ok(Opened { bed, roster, opening_crash }),
-        Ok(_) => Ok("it lists no GPU".to_owned()),
-        Err(VerifyError::Runtime(reason)) => Ok(reason),
-        Err(error) => Err(error),
-    };
-    let may_fall_back = request.runtime == RuntimeChoice::Auto && bed.report.kind == BedKind::Hardware;
-    match unusable {
-        Ok(reason) if may_fall_back => {
-            let bed = bed::self_test(request, format!("{}: {reason}", bed.report.runtime))?;
-            let (roster, opening_crash) = enumerate(&bed, interrupts)?;
-            Ok(Opened { bed, roster, opening_crash })
+    let library = || no_gpu::library(&RuntimeChoice::Path(PathBuf::from(&bed.report.runtime)));
+    let finding = match enumerate(&bed, interrupts) {
+        Ok((roster, opening_crash)) if !roster.agents.is_empty() => {
+            let self_test = bed.report.kind == BedKind::EmbeddedSelfTest;
+            let no_gpu = if self_test { Finding::of_system().map(Explanation::here) } else { None };
+            return Ok(Opened { bed, roster, opening_crash, no_gpu });
         }
-        Ok(reason) => Err(VerifyError::Runtime(format!("{}: {reason}", bed.report.runtime))),
-        Err(error) => Err(error),
+        Ok(_) if bed.report.kind == BedKind::Hardware => Finding::ListsNone { library: library() },
+        Err(VerifyError::Runtime(reason)) if bed.report.kind == BedKind::Hardware => {
+            Finding::Refused { library: library(), reason }
+        }
+        Ok(_) => return Err(VerifyError::Runtime(format!("{}: it lists no GPU", bed.report.runtime))),
+        Err(VerifyError::Runtime(reason)) => return Err(VerifyError::Runtime(format!("{}: {reason}", bed.report.runtime))),
+        Err(error) => return Err(error),
+    };
+    let reason = match &finding {
+        Finding::Refused { reason, .. } => format!("{}: {reason}", bed.report.runtime),
+        _ => format!("{}: it lists no GPU", bed.report.runtime),
+    };
+    let explanation = Explanation::here(finding);
+    if request.runtime != RuntimeChoice::Auto {
+        return Err(VerifyError::NoGpu(explanation.to_string()));
     }
+    let bed = bed::self_test(request, reason)?;
+    let (roster, opening_crash) = enumerate(&bed, interrupts)?;
+    Ok(Opened { bed, roster, opening_crash, no_gpu: Some(explanation) })
 }
 
 /// The GPUs of a bed. A worker that dies here gets one more chance, and its death is remembered.
