@@ -31,7 +31,9 @@ pub fn runtime(runtime: &Runtime, planned: &PlannedRuntime) -> RuntimeFacts {
     let facts = runtime.facts();
     let environment = match planned {
         PlannedRuntime::Embedded => Vec::new(),
-        PlannedRuntime::Library(_) => environment(|name| env::var_os(name).map(|value| value.to_string_lossy().into_owned())),
+        PlannedRuntime::Library(_) | PlannedRuntime::RocrModel(_) => {
+            environment(|name| env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
+        }
     };
     let drives_hardware = *planned != PlannedRuntime::Embedded && env::var_os(MODEL_TOPOLOGY).is_none();
     RuntimeFacts {
@@ -40,12 +42,21 @@ pub fn runtime(runtime: &Runtime, planned: &PlannedRuntime) -> RuntimeFacts {
         rocm_release: facts.library.and_then(|library| library.release).map(|release| release.to_string()),
         interface: facts.interface.map(|version| version.to_string()),
         amd_interface: facts.amd_interface.map(|version| version.to_string()),
+        hsa_init_ms: Some(u64::try_from(runtime.init_took().as_millis()).unwrap_or(u64::MAX)),
+        peak_memory_kib: peak_memory_kib(),
         timestamp_hz: facts.timestamp_hz,
         extensions: facts.extensions,
         missing_functions: facts.missing_functions.into_iter().map(str::to_owned).collect(),
         driver: drives_hardware.then(|| driver(&SysfsRoot::default())),
         environment,
     }
+}
+
+/// The most memory that this process has had so far (`VmHWM`, proc_pid_status(5)).
+fn peak_memory_kib() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.trim().parse().ok()
 }
 
 fn environment(value_of: impl Fn(&str) -> Option<String>) -> Vec<EnvironmentVariable> {
