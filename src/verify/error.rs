@@ -30,6 +30,14 @@ pub enum VerifyError {
     /// The runtime that was asked for cannot be opened.
     #[error("cannot open the HSA runtime: {0}")]
     Runtime(String),
+    /// A runtime library was asked for, and the environment makes ROCr drive a model: its result would pass for hardware's.
+    #[error("{variable} is set, so {library} would drive a software model and its result would look like hardware's: unset it")]
+    ModelInEnvironment {
+        /// The variable.
+        variable: &'static str,
+        /// The runtime library.
+        library: String,
+    },
     /// No GPU can be used, and why: the runtime found, what is missing, and what to do next.
     #[error("no GPU can be tested: {0}")]
     NoGpu(String),
@@ -79,9 +87,11 @@ impl VerifyError {
     pub const fn exit_code(&self) -> ExitCode {
         match self {
             Self::Runtime(_) | Self::NoGpu(_) | Self::NoSuchDevice { self_test: Some(_), .. } => ExitCode::NoHardware,
-            Self::NoCaseMatches(_) | Self::ReplayNeedsEmbedded { .. } | Self::Replay { .. } | Self::NoSuchDevice { .. } => {
-                ExitCode::Usage
-            }
+            Self::NoCaseMatches(_)
+            | Self::ModelInEnvironment { .. }
+            | Self::ReplayNeedsEmbedded { .. }
+            | Self::Replay { .. }
+            | Self::NoSuchDevice { .. } => ExitCode::Usage,
             Self::Requester { .. } | Self::Worker(_) | Self::WorkerDied { .. } | Self::Bed(_) | Self::Interrupted { .. } => {
                 ExitCode::CheckFailed
             }

@@ -23,7 +23,7 @@ const VARIABLES: [&str; 10] = [
     "ROCR_VISIBLE_DEVICES",
 ];
 /// With it ROCr drives a model, and the kernel driver has no part in it.
-const MODEL_TOPOLOGY: &str = "HSA_MODEL_TOPOLOGY";
+pub const MODEL_TOPOLOGY: &str = "HSA_MODEL_TOPOLOGY";
 
 /// What the runtime of this process says, and what of the machine concerns it. The runtime inside this program has no driver and
 /// reads no environment.

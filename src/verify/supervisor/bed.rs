@@ -11,6 +11,7 @@ use crate::pci::sysfs::SysfsRoot;
 use crate::report::{BedKind, BedReport};
 use crate::verify::error::VerifyError;
 use crate::verify::event::PlannedRuntime;
+use crate::verify::facts::MODEL_TOPOLOGY;
 use crate::verify::request::VerifyRequest;
 
 use super::no_gpu::{Explanation, Finding};
@@ -49,6 +50,9 @@ pub fn prepare(request: &VerifyRequest) -> Result<ReadyBed, VerifyError> {
     match resolved.bed {
         Bed::Hardware { library } => {
             let runtime = library.display().to_string();
+            if std::env::var_os(MODEL_TOPOLOGY).is_some() {
+                return Err(VerifyError::ModelInEnvironment { variable: MODEL_TOPOLOGY, library: runtime });
+            }
             Ok(ReadyBed {
                 report: BedReport { kind: BedKind::Hardware, runtime, reason: None, replay: None },
                 runtime: PlannedRuntime::Library(library),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::hsa::{ChoiceError, KfdAccess, RuntimeChoice};
 use crate::pci::Bdf;
-use crate::pci::guest::{self, Machine};
+use crate::pci::guest::{self, Hypervisor, Machine};
 use crate::pci::sysfs::SysfsRoot;
 
 /// How far the runtime came.
@@ -118,12 +118,18 @@ impl Surroundings {
             Module::Loaded => "the amdgpu module is loaded",
             Module::Absent => "the amdgpu module is not loaded",
         };
+        let hypervisor = |hypervisor: &Hypervisor| match hypervisor {
+            Hypervisor::Other => String::new(),
+            named => format!(" ({named})"),
+        };
         let place = match (self.container, &self.machine) {
-            (Container::Inside, Machine::Guest { hypervisor, .. }) => {
-                format!(", and this is a container in a virtual machine ({hypervisor})")
+            (Container::Inside, Machine::Guest { hypervisor: host, .. }) => {
+                format!(", and this is a container in a virtual machine{}", hypervisor(host))
             }
             (Container::Inside, _) => ", and this is a container".to_owned(),
-            (Container::NotSeen, Machine::Guest { hypervisor, .. }) => format!(", and this is a virtual machine ({hypervisor})"),
+            (Container::NotSeen, Machine::Guest { hypervisor: host, .. }) => {
+                format!(", and this is a virtual machine{}", hypervisor(host))
+            }
             (Container::NotSeen, Machine::BareMetal | Machine::Unknown) => String::new(),
         };
         let joint = if place.is_empty() { " and" } else { "," };
@@ -198,7 +204,6 @@ impl fmt::Display for Explanation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pci::guest::Hypervisor;
     use std::fs;
 
     const LIBRARY: &str = "/usr/lib/libhsa-runtime64.so.1.5.0 (ROCr 1.5.0)";
