@@ -150,27 +150,22 @@ unsafe extern "C" fn shut_down() -> hsa_status_t {
 }
 
 unsafe extern "C" fn system_info(attribute: hsa_system_info_t, out: *mut c_void) -> hsa_status_t {
+    let mut extensions = [0_u8; 128];
+    // HSA_EXTENSION_IMAGES is 1.
+    extensions[0] = 0b10;
     // SAFETY: each attribute with its type in hsa.h.
-    match (attribute, AGE.get()) {
-        (HSA_SYSTEM_INFO_VERSION_MAJOR | HSA_SYSTEM_INFO_VERSION_MINOR, _) => return unsafe { answer(out, 1_u16) },
-        (HSA_AMD_SYSTEM_INFO_EXT_VERSION_MAJOR, Age::New) => return unsafe { answer(out, 1_u16) },
-        (HSA_AMD_SYSTEM_INFO_EXT_VERSION_MINOR, Age::New) => return unsafe { answer(out, 15_u16) },
-        (HSA_AMD_SYSTEM_INFO_BUILD_VERSION, Age::New) => return unsafe { answer(out, BUILD.as_ptr()) },
-        (HSA_SYSTEM_INFO_EXTENSIONS, Age::New) => {
-            let mut bits = [0_u8; 128];
-            // HSA_EXTENSION_IMAGES is 1.
-            bits[0] = 0b10;
-            return unsafe { answer(out, bits) };
+    unsafe {
+        match (attribute, AGE.get()) {
+            (HSA_SYSTEM_INFO_TIMESTAMP_FREQUENCY, _) => answer(out, TIMESTAMP_HZ.get()),
+            (HSA_SYSTEM_INFO_SIGNAL_MAX_WAIT, _) => answer(out, u64::MAX),
+            (HSA_SYSTEM_INFO_VERSION_MAJOR | HSA_SYSTEM_INFO_VERSION_MINOR, _) => answer(out, 1_u16),
+            (HSA_AMD_SYSTEM_INFO_EXT_VERSION_MAJOR, Age::New) => answer(out, 1_u16),
+            (HSA_AMD_SYSTEM_INFO_EXT_VERSION_MINOR, Age::New) => answer(out, 15_u16),
+            (HSA_AMD_SYSTEM_INFO_BUILD_VERSION, Age::New) => answer(out, BUILD.as_ptr()),
+            (HSA_SYSTEM_INFO_EXTENSIONS, Age::New) => answer(out, extensions),
+            _ => HSA_STATUS_ERROR_INVALID_ARGUMENT,
         }
-        _ => {}
     }
-    let value = match attribute {
-        HSA_SYSTEM_INFO_TIMESTAMP_FREQUENCY => TIMESTAMP_HZ.get(),
-        HSA_SYSTEM_INFO_SIGNAL_MAX_WAIT => u64::MAX,
-        _ => return HSA_STATUS_ERROR_INVALID_ARGUMENT,
-    };
-    // SAFETY: both attributes are uint64_t.
-    unsafe { answer(out, value) }
 }
 
 unsafe extern "C" fn agents(

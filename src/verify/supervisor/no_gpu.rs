@@ -260,12 +260,13 @@ mod tests {
 
     #[test]
     fn the_next_step_is_that_of_the_place() {
-        let step = |change: &dyn Fn(&mut Surroundings)| {
+        type Change<'a> = &'a dyn Fn(&mut Surroundings);
+        let step = |change: Change<'_>| {
             let mut surroundings = bare();
             change(&mut surroundings);
             told(not_tried(), surroundings)
         };
-        let rows: [(&dyn Fn(&mut Surroundings), &str); 7] = [
+        let rows: [(Change<'_>, &str); 7] = [
             (&|here| here.gpus = one_gpu(), "sudo modprobe amdgpu"),
             (&|here| (here.gpus, here.module) = (one_gpu(), Module::Loaded), "aqlprobe path"),
             (
