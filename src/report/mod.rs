@@ -11,6 +11,7 @@ mod outcome;
 mod path;
 mod run;
 mod runtime;
+mod runtime_text;
 mod style;
 mod table;
 pub mod text;
