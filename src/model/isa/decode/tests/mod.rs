@@ -1,5 +1,7 @@
 //! Encodings, against LLVM's assembler: words are what it makes of the text beside them.
 
+mod gfx11;
+mod gfx11_as_gfx8;
 mod legality;
 
 use super::{Decoded, decode};
