@@ -1,6 +1,7 @@
 //! Instruction semantics, against the GCN3 reference guide. Words are what LLVM's assembler makes of the text beside them.
 
 mod flat;
+mod gfx11;
 mod lds;
 mod random;
 mod scalar;
@@ -22,7 +23,13 @@ use crate::model::target::{Target, WaveSize};
 const CODE: GpuVa = GpuVa(0x1_0000_0000);
 const DATA: GpuVa = GpuVa(0x2_0000_0000);
 const DATA_WORDS: usize = 1024;
-const S_ENDPGM: u32 = 0xbf81_0000;
+
+const fn s_endpgm(target: Target) -> u32 {
+    match target {
+        Target::Gfx803 | Target::Gfx942 => 0xbf81_0000,
+        Target::Gfx1100 => 0xbfb0_0000,
+    }
+}
 
 /// Whether AtomicOps arrive.
 struct Path(Admission);
@@ -39,15 +46,20 @@ struct Bench {
     lds: Lds,
     data: Vec<u32>,
     path: Path,
+    target: Target,
 }
 
 impl Bench {
     fn new() -> Self {
+        Self::of(Target::Gfx803)
+    }
+
+    fn of(target: Target) -> Self {
         let mut wave = Wave::new();
         wave.reset(WaveSize::Lanes64, CODE, u64::MAX, 0);
         let mut lds = Lds::default();
         lds.reset(256);
-        Self { wave, lds, data: vec![0; DATA_WORDS], path: Path(Admission::Performed) }
+        Self { wave, lds, data: vec![0; DATA_WORDS], path: Path(Admission::Performed), target }
     }
 
     fn s(&self, number: u32) -> u32 {
@@ -103,7 +115,7 @@ impl Bench {
             unsafe { memory.map(mapping) }.unwrap();
         }
         let bus = Bus::new(memory.view(), &self.path);
-        let mut cache = CodeCache::new(Target::Gfx803);
+        let mut cache = CodeCache::new(self.target);
         cache.revalidate(&bus.memory);
         run(&mut self.wave, &mut self.lds, &mut cache, &bus, budget)
     }
@@ -111,7 +123,7 @@ impl Bench {
     /// Runs `code` and an `s_endpgm` behind it to the end.
     fn run(&mut self, code: &[u32]) {
         let mut budget = 10_000;
-        let pause = self.pause(&[code, &[S_ENDPGM]].concat(), &mut budget);
+        let pause = self.pause(&[code, &[s_endpgm(self.target)]].concat(), &mut budget);
         assert_eq!(pause, Pause::Ended);
     }
 }
