@@ -69,6 +69,20 @@ pub enum LinkAtomics {
     NotSaid,
 }
 
+impl LinkAtomics {
+    /// The link's `flags` in KFD's encoding.
+    #[must_use]
+    pub const fn flags(self) -> u64 {
+        match self {
+            Self::NotSaid => 0,
+            Self::Both => LINK_OVERRIDE,
+            Self::Only32 => LINK_OVERRIDE | LINK_NO_ATOMICS_64,
+            Self::Only64 => LINK_OVERRIDE | LINK_NO_ATOMICS_32,
+            Self::Neither => LINK_OVERRIDE | LINK_NO_ATOMICS_32 | LINK_NO_ATOMICS_64,
+        }
+    }
+}
+
 /// Why the topology cannot be read.
 #[derive(Debug, Error)]
 pub enum TopologyError {
@@ -93,7 +107,15 @@ pub enum TopologyError {
 /// # Errors
 /// [`TopologyError`]
 pub fn topology(sysfs_root: &Path) -> Result<Vec<Node>, TopologyError> {
-    let directory = sysfs_root.join("class/kfd/kfd/topology/nodes");
+    nodes(&sysfs_root.join("class/kfd/kfd/topology"))
+}
+
+/// Reads the nodes of a topology directory that lies elsewhere, as [`topology`].
+///
+/// # Errors
+/// [`TopologyError`]
+pub fn nodes(topology: &Path) -> Result<Vec<Node>, TopologyError> {
+    let directory = topology.join("nodes");
     match numbered(&directory) {
         Ok(nodes) => nodes.into_iter().map(|(index, path)| node(index, &path)).collect(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(TopologyError::NoKfd { directory }),

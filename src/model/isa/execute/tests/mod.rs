@@ -2,7 +2,9 @@
 
 mod flat;
 mod gfx11;
+mod gfx9;
 mod lds;
+mod private;
 mod random;
 mod scalar;
 mod vector;
@@ -23,6 +25,9 @@ use crate::model::target::{Target, WaveSize};
 const CODE: GpuVa = GpuVa(0x1_0000_0000);
 const DATA: GpuVa = GpuVa(0x2_0000_0000);
 const DATA_WORDS: usize = 1024;
+const SCRATCH: GpuVa = GpuVa(0x3_0000_0000);
+/// 64 bytes for each lane of the widest wave.
+const SCRATCH_WORDS: usize = 16 * LANES;
 
 const fn s_endpgm(target: Target) -> u32 {
     match target {
@@ -40,11 +45,12 @@ impl Fabric for Path {
     }
 }
 
-/// One wave with code, a page of data and 256 bytes of LDS.
+/// One wave with code, a page of data, 256 bytes of LDS and, when it is given any, 64 bytes of private memory per lane.
 struct Bench {
     wave: Wave,
     lds: Lds,
     data: Vec<u32>,
+    scratch: Vec<u32>,
     path: Path,
     target: Target,
 }
@@ -59,7 +65,7 @@ impl Bench {
         wave.reset(WaveSize::Lanes64, CODE, u64::MAX, 0);
         let mut lds = Lds::default();
         lds.reset(256);
-        Self { wave, lds, data: vec![0; DATA_WORDS], path: Path(Admission::Performed), target }
+        Self { wave, lds, data: vec![0; DATA_WORDS], scratch: vec![0; SCRATCH_WORDS], path: Path(Admission::Performed), target }
     }
 
     fn s(&self, number: u32) -> u32 {
@@ -108,10 +114,14 @@ impl Bench {
     fn go_on(&mut self, code: &[u32], budget: &mut u32) -> Pause {
         let mut code = code.to_vec();
         let memory = MemoryMap::new();
-        for (va, words, protection) in [(CODE, &mut code, Protection::ReadExecute), (DATA, &mut self.data, Protection::ReadWrite)] {
+        for (va, words, protection) in [
+            (CODE, &mut code, Protection::ReadExecute),
+            (DATA, &mut self.data, Protection::ReadWrite),
+            (SCRATCH, &mut self.scratch, Protection::ReadWrite),
+        ] {
             let host = HostPtr::new(NonNull::from(&mut words[0]).cast());
             let mapping = Mapping { va, length: 4 * words.len() as u64, host, home: Home::Host, protection };
-            // SAFETY: both vectors live, unmoved, until the map is dropped at the end of this function.
+            // SAFETY: the vectors live, unmoved, until the map is dropped at the end of this function.
             unsafe { memory.map(mapping) }.unwrap();
         }
         let bus = Bus::new(memory.view(), &self.path);
