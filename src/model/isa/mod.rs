@@ -14,6 +14,7 @@
 //! and roots on generation 9; of double precision there are the five operations of [`instruction::Double`], on generation 9.
 //! On generation 8 FLAT reaches global memory only: the LDS and private apertures fault like any unmapped address. Floating point
 //! rounds to nearest even and keeps denormals whatever the MODE register says.
+//! Dual instructions are executed in waves of either size, although hardware has them in waves of 32 only.
 
 pub mod code;
 pub mod decode;

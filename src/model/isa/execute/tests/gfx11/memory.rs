@@ -69,7 +69,9 @@ fn a_full_wave_of_32_loads_and_stores_its_own_lanes_only() {
 fn an_lds_compare_and_store_takes_the_new_value_first() {
     let mut bench = wave32();
     bench.wave.set_exec(1);
-    (bench.set_v(0, |_| 8), bench.set_v(1, |_| 70), bench.set_v(2, |_| 7));
+    bench.set_v(0, |_| 8);
+    bench.set_v(1, |_| 70);
+    bench.set_v(2, |_| 7);
     bench.run(&[
         0xd834_0000,
         0x0000_0200, // ds_store_b32 v0, v2

@@ -191,7 +191,10 @@ fn null_reads_as_zero_and_forgets() {
 #[test]
 fn scalar_additions_after_a_shift_carry_into_scc() {
     let mut bench = wave32();
-    (bench.set_s(0, 0x8000_0001), bench.set_s(1, 5), bench.set_s(2, 0xabcd_1234), bench.set_s(3, 0xffff_fffe));
+    bench.set_s(0, 0x8000_0001);
+    bench.set_s(1, 5);
+    bench.set_s(2, 0xabcd_1234);
+    bench.set_s(3, 0xffff_fffe);
     bench.run(&[
         0x870a_0100, // s_lshl1_add_u32 s10, s0, s1
         0x980b_8081, // s_cselect_b32 s11, 1, 0
@@ -215,7 +218,9 @@ fn scalar_additions_after_a_shift_carry_into_scc() {
 fn three_input_operations_are_what_their_names_say() {
     let (a, b, c) = (0x8765_4321_u32, 7_u32, 0xfff0_0f0f_u32);
     let mut bench = wave32();
-    (bench.set_v(0, |_| a), bench.set_v(1, |_| b), bench.set_v(2, |_| c));
+    bench.set_v(0, |_| a);
+    bench.set_v(1, |_| b);
+    bench.set_v(2, |_| c);
     bench.run(&[
         0xd655_000a,
         0x040a_0300, // v_add3_u32 v10, v0, v1, v2
@@ -282,7 +287,8 @@ fn three_input_operations_are_what_their_names_say() {
 fn sixteen_bit_results_leave_the_upper_half_of_active_lanes() {
     let mut bench = wave32();
     bench.wave.set_exec(0xffff);
-    (bench.set_v(0, |_| 0x1111_fff0), bench.set_v(1, |_| 0x2222_0020));
+    bench.set_v(0, |_| 0x1111_fff0);
+    bench.set_v(1, |_| 0x2222_0020);
     (4..8).for_each(|number| bench.set_v(number, |_| 0xaaaa_bbbb));
     bench.run(&[
         0xd703_0004,
@@ -302,7 +308,8 @@ fn sixteen_bit_results_leave_the_upper_half_of_active_lanes() {
 #[test]
 fn the_halves_of_a_dual_instruction_do_not_see_each_other() {
     let mut bench = wave32();
-    (bench.set_v(0, mixed), bench.set_v(1, |lane| lane as u32));
+    bench.set_v(0, mixed);
+    bench.set_v(1, |lane| lane as u32);
     bench.run(&[
         0xca10_0101,
         0x0000_0100, // v_dual_mov_b32 v0, v1 :: v_dual_mov_b32 v1, v0
@@ -316,7 +323,10 @@ fn the_halves_of_a_dual_instruction_do_not_see_each_other() {
 fn each_dual_operation_computes_in_active_lanes() {
     let mut bench = wave32();
     let float = |value: f32| value.to_bits();
-    (bench.set_v(0, |_| float(3.0)), bench.set_v(1, |_| float(0.5)), bench.set_v(2, |_| 6), bench.set_v(3, |_| 0xfc));
+    bench.set_v(0, |_| float(3.0));
+    bench.set_v(1, |_| float(0.5));
+    bench.set_v(2, |_| 6);
+    bench.set_v(3, |_| 0xfc);
     bench.set_v(4, |_| float(10.0));
     bench.set_v(5, |_| float(20.0));
     bench.set_s(106, 0x5555_5555);
@@ -378,7 +388,8 @@ fn lane_numbers_wrap_at_the_size_of_the_wave() {
 fn swapped_registers_exchange_active_lanes() {
     let mut bench = wave32();
     bench.wave.set_exec(1);
-    (bench.set_v(0, |_| 1), bench.set_v(1, |_| 2));
+    bench.set_v(0, |_| 1);
+    bench.set_v(1, |_| 2);
     bench.run(&[
         0x7e00_cb01, // v_swap_b32 v0, v1
     ]);
