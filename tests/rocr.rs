@@ -7,6 +7,7 @@ use std::env;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
@@ -17,6 +18,13 @@ const NOT_COMPARED: [&str; 2] = ["invalid-packet", "wait-blocked"];
 const INIT_MS: u64 = 100;
 const INIT_KIB: u64 = 64 * 1024;
 const INIT_RUNS: usize = 20;
+
+/// One at a time: the figures of one test are not to be those of a machine that the others keep busy.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn required(name: &str) -> PathBuf {
     env::var_os(name).map(PathBuf::from).unwrap_or_else(|| panic!("{name} is not set; run tests/rocr/run"))
@@ -50,6 +58,7 @@ fn outcomes(report: &Value) -> BTreeMap<(String, String), String> {
 
 #[test]
 fn rocr_and_the_embedded_runtime_come_to_the_same_outcome_in_every_case_that_both_can_run() {
+    let _alone = alone();
     let embedded = outcomes(&report(&probe(&["verify", "--runtime", "embedded", "--format", "json"])));
     assert!(embedded.len() > 50, "both states of all cases: {}", embedded.len());
     for target in TARGETS {
@@ -62,6 +71,7 @@ fn rocr_and_the_embedded_runtime_come_to_the_same_outcome_in_every_case_that_bot
 
 #[test]
 fn a_report_keeps_to_the_schema_and_names_rocrs_version() {
+    let _alone = alone();
     let schema = concat!(env!("CARGO_MANIFEST_DIR"), "/results/verify.schema.json");
     let schema = serde_json::from_str(&fs::read_to_string(schema).unwrap()).unwrap();
     let validator = jsonschema::draft202012::new(&schema).unwrap();
@@ -80,6 +90,7 @@ fn a_report_keeps_to_the_schema_and_names_rocrs_version() {
 
 #[test]
 fn the_first_and_the_last_line_say_that_no_hardware_was_tested() {
+    let _alone = alone();
     let text = String::from_utf8(on_rocr("gfx942", &["--case", "nop"]).stdout).unwrap();
     for line in [text.lines().next(), text.lines().last()] {
         let line = line.unwrap();
@@ -89,6 +100,7 @@ fn the_first_and_the_last_line_say_that_no_hardware_was_tested() {
 
 #[test]
 fn hsa_init_is_quick_and_small_in_every_worker() {
+    let _alone = alone();
     for run in 0..INIT_RUNS {
         let runtime = report(&on_rocr("gfx942", &["--case", "nop", "--atomics", "on", "--format", "json"]))["runtime"].take();
         let figure = |name: &str| runtime[name].as_u64().unwrap();
