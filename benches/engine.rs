@@ -14,6 +14,7 @@ use aqlprobe::model::address::GpuVa;
 use aqlprobe::model::bus::{Admission, Bus, Fabric, OperandWidth, RmwOp};
 use aqlprobe::model::compute::{Engine, InstructionBudget, Launch, Step};
 use aqlprobe::model::memory::{Home, HostPtr, Mapping, MemoryMap, Protection};
+use aqlprobe::model::target::Target;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 
@@ -106,6 +107,7 @@ fn launch(work_items: usize) -> Launch {
         workgroup: [WORKGROUP, 1, 1],
         group_segment_bytes: 0,
         private_segment_bytes: 0,
+        scratch: None,
     }
 }
 
@@ -137,7 +139,7 @@ fn founding_vector_copy(criterion: &mut Criterion) {
     map(&memory, SOURCE, &mut source, Protection::ReadOnly);
     map(&memory, DESTINATION, &mut destination, Protection::ReadWrite);
 
-    let mut engine = Engine::new();
+    let mut engine = Engine::new(Target::Gfx803);
     dispatch(&mut engine, &memory, &launch(WORK_ITEMS));
     assert!(source == destination, "the copy must be right before its speed means anything");
 
@@ -176,7 +178,7 @@ fn wave_instructions(criterion: &mut Criterion) {
     let memory = MemoryMap::new();
     let mut code = code_object(&ARITHMETIC);
     map(&memory, DESCRIPTOR, &mut code, Protection::ReadExecute);
-    let mut engine = Engine::new();
+    let mut engine = Engine::new(Target::Gfx803);
     let mut group = criterion.benchmark_group("wave_instructions");
     group.throughput(Throughput::Elements(4 * (2 + 7 * 1000)));
     group.bench_function("arithmetic", |bencher| bencher.iter(|| dispatch(&mut engine, &memory, &launch(256))));
@@ -184,7 +186,7 @@ fn wave_instructions(criterion: &mut Criterion) {
 
     let mut code = code_object(&[0xbf81_0000]);
     let memory = MemoryMap::new();
-    let mut engine = Engine::new();
+    let mut engine = Engine::new(Target::Gfx803);
     map(&memory, DESCRIPTOR, &mut code, Protection::ReadExecute);
     criterion.bench_function("empty_dispatch", |bencher| {
         let mut launch = launch(1);

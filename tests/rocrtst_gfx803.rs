@@ -11,6 +11,7 @@ use aqlprobe::model::address::GpuVa;
 use aqlprobe::model::bus::{Admission, Bus, Fabric, OperandWidth, RmwOp};
 use aqlprobe::model::compute::{Dispatch, InstructionBudget, Launch, Step, WaveFault};
 use aqlprobe::model::memory::{Access, Home, HostPtr, Mapping, MemoryMap, Protection};
+use aqlprobe::model::target::Target;
 use object::{Object, ObjectSegment, ObjectSymbol};
 
 const IMAGE: GpuVa = GpuVa(0x1_0000_0000);
@@ -105,8 +106,9 @@ impl Kernel {
             workgroup: [WORKGROUP, 1, 1],
             group_segment_bytes: 4096,
             private_segment_bytes: 0,
+            scratch: None,
         };
-        Dispatch::new(&launch, bus).unwrap()
+        Dispatch::new(Target::Gfx803, &launch, bus).unwrap()
     }
 
     /// Runs to the end, which must come soon.

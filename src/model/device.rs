@@ -16,6 +16,7 @@ use super::fabric::PciPath;
 use super::gpu::{Doorbell, Gpu, GpuError, InterruptSink, QueueDescriptor, QueueId};
 use super::memory::{Access, MemoryMap};
 use super::processor::{FaultLog, QueueFault, QueueProcessor, Turn, Workbench};
+use super::target::Target;
 use crate::hsa::sys::amd_queue_t;
 
 /// How long the thread keeps looking after the last thing it did, because the next packet often follows at once.
@@ -112,7 +113,7 @@ pub(super) struct Device {
 }
 
 impl Device {
-    pub(super) fn start(path: PciPath, interrupts: Arc<dyn InterruptSink>) -> io::Result<Self> {
+    pub(super) fn start(target: Target, path: PciPath, interrupts: Arc<dyn InterruptSink>) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             memory: Arc::new(MemoryMap::new()),
             path,
@@ -122,7 +123,7 @@ impl Device {
             powered: AtomicBool::new(true),
             wakeup: Arc::default(),
         });
-        let worker = Worker { shared: Arc::clone(&shared), interrupts, queues: Vec::new(), bench: Workbench::default() };
+        let worker = Worker { shared: Arc::clone(&shared), interrupts, queues: Vec::new(), bench: Workbench::new(target) };
         let thread = thread::Builder::new().name("gpu".to_owned()).spawn(move || worker.run())?;
         Ok(Self { shared, queue_ids: Mutex::default(), thread: Some(thread) })
     }

@@ -11,12 +11,15 @@ use super::device::{self, Device, Wakeup};
 use super::fabric::{FabricCounters, PathError, PciPath};
 use super::memory::{MapError, MemoryFault, MemoryMap};
 use super::processor::QueueFault;
+use super::target::Target;
 use crate::pci::sysfs::SysfsRoot;
 use crate::pci::{Bdf, BdfError};
 
 /// Which modelled PCI function this GPU is.
 #[derive(Clone, Debug)]
 pub struct GpuConfig {
+    /// What its shader cores are.
+    pub target: Target,
     /// Root of the sysfs-shaped tree that holds the config space of the device and of every hop above it.
     pub sysfs_root: PathBuf,
     /// The device's address, as its directory under `bus/pci/devices` is called.
@@ -136,11 +139,11 @@ impl Gpu {
     pub fn start(config: &GpuConfig, interrupts: Arc<dyn InterruptSink>) -> Result<Self, GpuError> {
         let endpoint: Bdf = config.endpoint.parse()?;
         let path = PciPath::open(&SysfsRoot::new(&config.sysfs_root), &endpoint)?;
-        Self::over(path, interrupts)
+        Self::over(config.target, path, interrupts)
     }
 
-    pub(super) fn over(path: PciPath, interrupts: Arc<dyn InterruptSink>) -> Result<Self, GpuError> {
-        Ok(Self { device: Device::start(path, interrupts).map_err(GpuError::Thread)? })
+    pub(super) fn over(target: Target, path: PciPath, interrupts: Arc<dyn InterruptSink>) -> Result<Self, GpuError> {
+        Ok(Self { device: Device::start(target, path, interrupts).map_err(GpuError::Thread)? })
     }
 
     /// The device's address space, for the runtime to map and unmap.
@@ -196,7 +199,10 @@ mod tests {
     }
 
     fn start(tree: &std::path::Path, endpoint: &str) -> Result<Gpu, GpuError> {
-        Gpu::start(&GpuConfig { sysfs_root: tree.to_owned(), endpoint: endpoint.to_owned() }, Arc::new(Nobody))
+        Gpu::start(
+            &GpuConfig { target: Target::Gfx803, sysfs_root: tree.to_owned(), endpoint: endpoint.to_owned() },
+            Arc::new(Nobody),
+        )
     }
 
     #[test]

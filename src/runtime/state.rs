@@ -13,6 +13,7 @@ use super::queues::Queues;
 use super::reporter::Reporter;
 use super::signals::{SignalRef, Signals};
 use crate::model::gpu::{Gpu, GpuConfig};
+use crate::model::target::Target;
 
 /// Everything between the first `hsa_init` and the last `hsa_shut_down`.
 ///
@@ -38,7 +39,11 @@ impl Runtime {
     fn start() -> Result<Self, RuntimeError> {
         let machine = Machine::open()?;
         let events = Arc::new(Events::new());
-        let config = GpuConfig { sysfs_root: machine.sysfs_root.clone(), endpoint: machine.identity.bdf.to_string() };
+        let config = GpuConfig {
+            target: Target::Gfx803,
+            sysfs_root: machine.sysfs_root.clone(),
+            endpoint: machine.identity.bdf.to_string(),
+        };
         let gpu = Arc::new(Gpu::start(&config, events.clone())?);
         let space: Arc<dyn AddressSpace> = gpu.clone();
         let queues = Arc::new(Queues::new(gpu.clone())?);

@@ -120,6 +120,7 @@ mod tests {
         workgroup: [64, 1, 1],
         group_segment_bytes: 0,
         private_segment_bytes: 0,
+        scratch: None,
     };
 
     #[test]

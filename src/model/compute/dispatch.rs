@@ -7,7 +7,7 @@ use super::{GROUP_SEGMENT_BYTES_MAX, InstructionBudget, Launch, LaunchError, Ste
 use crate::model::bus::Bus;
 use crate::model::isa::LANES;
 use crate::model::isa::code::CodeCache;
-use crate::model::isa::decode::gfx8;
+use crate::model::target::Target;
 
 /// Waves that are resident at a time at most, beyond those of one workgroup.
 const RESIDENT_WAVES: usize = 64;
@@ -23,24 +23,25 @@ struct Workshop {
 }
 
 impl Workshop {
-    fn new() -> Self {
-        Self { code: CodeCache::new(&gfx8::OPCODES), slots: vec![Slot::default()] }
+    fn new(target: Target) -> Self {
+        Self { code: CodeCache::new(target), slots: vec![Slot::default()] }
     }
 }
 
 /// Keeps registers and decoded code between dispatches.
 ///
 /// It serves one [`MemoryMap`](crate::model::memory::MemoryMap): decoded code is known by that map's generation. A device thread owns one, launches through it and gives finished dispatches back with [`Engine::recycle`].
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Engine {
+    target: Target,
     idle: Vec<Workshop>,
 }
 
 impl Engine {
-    /// An engine that has nothing to lend yet.
+    /// An engine of this GPU's shader cores that has nothing to lend yet.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub const fn new(target: Target) -> Self {
+        Self { target, idle: Vec::new() }
     }
 
     /// Prepares a launch, as [`Dispatch::new`], with what earlier dispatches left.
@@ -49,7 +50,7 @@ impl Engine {
     /// The launch cannot start.
     pub fn launch(&mut self, launch: &Launch, bus: &Bus<'_>) -> Result<Dispatch, LaunchError> {
         let plan = Plan::new(launch, bus)?;
-        Ok(Dispatch::with(plan, self.idle.pop().unwrap_or_else(Workshop::new)))
+        Ok(Dispatch::with(plan, self.idle.pop().unwrap_or_else(|| Workshop::new(self.target))))
     }
 
     /// Takes back what a dispatch worked with. One that has not finished is abandoned.
@@ -122,8 +123,8 @@ impl Dispatch {
     ///
     /// # Errors
     /// The launch cannot start.
-    pub fn new(launch: &Launch, bus: &Bus<'_>) -> Result<Self, LaunchError> {
-        Ok(Self::with(Plan::new(launch, bus)?, Workshop::new()))
+    pub fn new(target: Target, launch: &Launch, bus: &Bus<'_>) -> Result<Self, LaunchError> {
+        Ok(Self::with(Plan::new(launch, bus)?, Workshop::new(target)))
     }
 
     fn with(plan: Plan, workshop: Workshop) -> Self {

@@ -8,6 +8,7 @@ use super::{Dispatch, Engine, InstructionBudget, Launch, LaunchError, Step, Wave
 use crate::model::address::GpuVa;
 use crate::model::bus::{Admission, Bus, Fabric, OperandWidth, RmwOp};
 use crate::model::memory::{Home, HostPtr, Mapping, MemoryMap, Protection};
+use crate::model::target::Target;
 
 const DESCRIPTOR: GpuVa = GpuVa(0x1_0000_0000);
 const CODE_OFFSET: usize = 256;
@@ -66,7 +67,7 @@ impl Device {
     /// Runs to the end in quanta of `budget`; gives the last step and how many quanta it took.
     fn run(&self, launch: &Launch, budget: u32) -> (Step, usize) {
         let bus = self.bus();
-        let mut dispatch = Dispatch::new(launch, &bus).unwrap();
+        let mut dispatch = Dispatch::new(Target::Gfx803, launch, &bus).unwrap();
         for quanta in 1..10_000 {
             match dispatch.run(&bus, InstructionBudget(budget)) {
                 Step::Yielded => {}
@@ -88,6 +89,7 @@ fn launch(grid: [u32; 3], workgroup: [u16; 3]) -> Launch {
         workgroup,
         group_segment_bytes: 0,
         private_segment_bytes: 0,
+        scratch: None,
     }
 }
 
@@ -259,7 +261,7 @@ fn spinning_waves_give_the_device_back_and_see_what_the_host_writes() {
     for code in [SPIN_ASLEEP, SPIN_AWAKE] {
         let device = Device::new(code);
         let bus = device.bus();
-        let mut dispatch = Dispatch::new(&launch([640, 1, 1], [64, 1, 1]), &bus).unwrap();
+        let mut dispatch = Dispatch::new(Target::Gfx803, &launch([640, 1, 1], [64, 1, 1]), &bus).unwrap();
         for _ in 0..10 {
             assert_eq!(dispatch.run(&bus, InstructionBudget(5000)), Step::Yielded);
         }
@@ -301,7 +303,7 @@ fn a_failing_wave_ends_the_dispatch_for_good() {
         0xbf92_0002, // s_trap 2
     ]);
     let bus = device.bus();
-    let mut engine = Engine::new();
+    let mut engine = Engine::new(Target::Gfx803);
     let mut dispatch = engine.launch(&launch([640, 1, 1], [64, 1, 1]), &bus).unwrap();
     let trap = Step::Failed(WaveFault::Trap { pc: DESCRIPTOR + CODE_OFFSET as u64 + 4, id: 2 });
     assert_eq!(dispatch.run(&bus, InstructionBudget(100)), trap);
@@ -317,7 +319,7 @@ fn code_that_was_replaced_is_decoded_again() {
     let mut device = Device::new(&[
         0xbf81_0000, // s_endpgm
     ]);
-    let mut engine = Engine::new();
+    let mut engine = Engine::new(Target::Gfx803);
     let small = launch([64, 1, 1], [64, 1, 1]);
     let finish = |engine: &mut Engine, device: &Device| {
         let bus = device.bus();
@@ -340,7 +342,7 @@ fn launches_that_this_device_cannot_start_say_why() {
     let refused = |change: fn(&mut Launch)| {
         let mut launch = launch([64, 1, 1], [64, 1, 1]);
         change(&mut launch);
-        Dispatch::new(&launch, &device.bus()).unwrap_err()
+        Dispatch::new(Target::Gfx803, &launch, &device.bus()).unwrap_err()
     };
     assert!(matches!(refused(|launch| launch.descriptor = GpuVa(64)), LaunchError::Descriptor(_)));
     assert_eq!(refused(|launch| launch.private_segment_bytes = 16), LaunchError::Scratch { needed: 16 });

@@ -5,11 +5,12 @@
 
 use std::collections::HashMap;
 
-use super::decode::{Opcodes, decode};
+use super::decode::{LONGEST, decode};
 use super::fault::WaveFault;
 use super::instruction::Instruction;
 use crate::model::address::GpuVa;
 use crate::model::memory::{Access, MapView, MemoryFault};
+use crate::model::target::Target;
 
 /// An instruction in its block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +41,7 @@ const LOOKASIDE: usize = 256;
 /// Decoded blocks by address, valid for one generation of the executable mappings.
 #[derive(Debug)]
 pub struct CodeCache {
-    opcodes: &'static Opcodes,
+    target: Target,
     generation: Option<u64>,
     blocks: Vec<Block>,
     by_address: HashMap<GpuVa, u32>,
@@ -51,11 +52,11 @@ pub struct CodeCache {
 const NOWHERE: GpuVa = GpuVa(1);
 
 impl CodeCache {
-    /// An empty cache for a generation of the instruction set.
+    /// An empty cache for the instruction set of a target.
     #[must_use]
-    pub fn new(opcodes: &'static Opcodes) -> Self {
+    pub fn new(target: Target) -> Self {
         Self {
-            opcodes,
+            target,
             generation: None,
             blocks: Vec::new(),
             by_address: HashMap::new(),
@@ -91,7 +92,7 @@ impl CodeCache {
         let index = match self.by_address.get(&pc) {
             Some(&index) => index,
             None => {
-                let block = decode_block(self.opcodes, pc, view)?;
+                let block = decode_block(self.target, pc, view)?;
                 let index = self.blocks.len() as u32;
                 self.blocks.push(block);
                 self.by_address.insert(pc, index);
@@ -108,11 +109,11 @@ const fn lookaside_slot(pc: GpuVa) -> usize {
     (pc.0 >> 2) as usize % LOOKASIDE
 }
 
-fn decode_block(opcodes: &Opcodes, start: GpuVa, view: &MapView<'_>) -> Result<Block, WaveFault> {
+fn decode_block(target: Target, start: GpuVa, view: &MapView<'_>) -> Result<Block, WaveFault> {
     let mut steps = Vec::new();
     let mut offset = 0;
     while steps.len() < LONGEST_BLOCK {
-        match decode_step(opcodes, start, offset, view) {
+        match decode_step(target, start, offset, view) {
             Ok(step) => {
                 steps.push(step);
                 offset = step.next;
@@ -128,13 +129,14 @@ fn decode_block(opcodes: &Opcodes, start: GpuVa, view: &MapView<'_>) -> Result<B
     Ok(Block { start, steps: steps.into_boxed_slice() })
 }
 
-fn decode_step(opcodes: &Opcodes, start: GpuVa, offset: u16, view: &MapView<'_>) -> Result<Step, WaveFault> {
+fn decode_step(target: Target, start: GpuVa, offset: u16, view: &MapView<'_>) -> Result<Step, WaveFault> {
     let pc = start + u64::from(offset);
     let first = fetch(pc, view).map_err(|fault| WaveFault::Memory { pc, fault })?;
-    let second = fetch(pc + 4, view).ok();
-    match decode(opcodes, first, second) {
+    let following = (1..LONGEST as u64).map_while(|word| fetch(pc + 4 * word, view).ok());
+    let words: Vec<u32> = std::iter::once(first).chain(following).collect();
+    match decode(target, &words) {
         Some(decoded) => Ok(Step { instruction: decoded.instruction, offset, next: offset + 4 * u16::from(decoded.words) }),
-        None => Err(WaveFault::IllegalInstruction { pc, words: std::iter::once(first).chain(second).collect() }),
+        None => Err(WaveFault::IllegalInstruction { pc, words }),
     }
 }
 

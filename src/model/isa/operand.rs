@@ -51,6 +51,32 @@ impl VectorRegister {
     }
 }
 
+/// Where the lanes of a global memory instruction find their addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GlobalAddress {
+    /// What is added up.
+    pub base: AddressBase,
+    /// A constant of the instruction, added to every lane's address.
+    pub offset: i32,
+}
+
+/// The registers of a [`GlobalAddress`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressBase {
+    /// A 64-bit address per lane: this register and the next.
+    Lanes(VectorRegister),
+    /// A 64-bit address for the whole wave, and an unsigned 32-bit offset per lane.
+    ScalarAndLanes(ScalarRegister, VectorRegister),
+}
+
+impl GlobalAddress {
+    /// The address in a pair of vector registers, as it is.
+    #[must_use]
+    pub const fn flat(register: VectorRegister) -> Self {
+        Self { base: AddressBase::Lanes(register), offset: 0 }
+    }
+}
+
 /// How many bits of a source operand an instruction uses; decides what a constant becomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OperandSize {

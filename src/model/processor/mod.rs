@@ -31,6 +31,7 @@ use super::device::device_clock;
 use super::gpu::{Doorbell, QueueDescriptor, QueueId};
 use super::memory::{Access, MapError, MemoryFault, MemoryMap};
 use super::queue_error::QueueError;
+use super::target::Target;
 use crate::hsa::sys::amd_queue_t;
 
 /// Kernel dispatches of one queue that may run at the same time.
@@ -172,12 +173,19 @@ struct Gate {
 }
 
 /// What the queues of a device use in turn.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Workbench {
     /// Runs kernels and keeps what finished ones leave behind.
     pub(super) engine: Engine,
     /// Event ids of interrupts to raise when the turn is over.
     pub(super) interrupts: Vec<u32>,
+}
+
+impl Workbench {
+    /// The bench of a device with these shader cores.
+    pub(super) const fn new(target: Target) -> Self {
+        Self { engine: Engine::new(target), interrupts: Vec::new() }
+    }
 }
 
 /// What a turn achieved.
@@ -310,6 +318,7 @@ impl QueueProcessor {
             workgroup: kernel.workgroup,
             group_segment_bytes: kernel.group_segment_bytes,
             private_segment_bytes: kernel.private_segment_bytes,
+            scratch: None,
         };
         let dispatch = engine.launch(&launch, bus).map_err(|error| ticket.failed(error.into()))?;
         self.flights.push(Flight { dispatch, slot, ticket });

@@ -2,7 +2,7 @@
 
 use super::{Flat, Opcodes, Second, Words};
 use crate::model::isa::instruction::{Coherence, Instruction, OldValue};
-use crate::model::isa::operand::VectorRegister;
+use crate::model::isa::operand::{GlobalAddress, VectorRegister};
 
 pub(super) fn flat(opcodes: &Opcodes, words: Words, second: Second) -> Option<Instruction> {
     // Bits 15:0 are an offset and a segment on later generations, and bit 23 of the second word asks for residency information.
@@ -10,7 +10,8 @@ pub(super) fn flat(opcodes: &Opcodes, words: Words, second: Second) -> Option<In
         return None;
     }
     let register = |low| VectorRegister(second.bits(low, 8) as u8);
-    let (address, data, destination) = (register(0), register(8), register(24));
+    let (data, destination) = (register(8), register(24));
+    let address = GlobalAddress::flat(register(0));
     let globally_coherent = words.bits(16, 1) == 1;
     Some(match (opcodes.flat)(words.bits(18, 7))? {
         Flat::Load(element) => {

@@ -16,6 +16,7 @@ use super::instruction::{
 };
 use super::operand::LITERAL;
 use crate::model::bus::{OperandWidth, RmwOp};
+use crate::model::target::Target;
 
 /// Opcode numbers of one generation. Each function gives what a number means, or `None` if this device does not execute it.
 #[derive(Clone, Copy, Debug)]
@@ -180,12 +181,24 @@ const fn size_with_literal(source: u32) -> u8 {
     if source == LITERAL { 2 } else { 1 }
 }
 
-/// Decodes one instruction. `second` is the word after it, if that can be fetched.
+/// Words of the longest instruction.
+pub const LONGEST: usize = 3;
+
+/// Decodes the instruction that `code` starts with: up to [`LONGEST`] words, fewer where no more can be fetched.
 ///
-/// `None` is an illegal instruction: no operation of this generation, an operand that it does not have, or a missing word.
+/// `None` is an illegal instruction: no operation of this target, an operand that it does not have, or a missing word.
 #[must_use]
-pub fn decode(opcodes: &Opcodes, first: u32, second: Option<u32>) -> Option<Decoded> {
-    let words = Words { first, second };
+pub fn decode(target: Target, code: &[u32]) -> Option<Decoded> {
+    let words = Words { first: *code.first()?, second: code.get(1).copied() };
+    match target {
+        Target::Gfx803 => gcn(&gfx8::OPCODES, words),
+        Target::Gfx942 | Target::Gfx1100 => None,
+    }
+}
+
+/// The encodings of generations 8 and 9.
+fn gcn(opcodes: &Opcodes, words: Words) -> Option<Decoded> {
+    let Words { first, second } = words;
     // The encodings are prefix codes; the longest prefixes come first (GCN3 §13, "Microcode Formats").
     match first >> 23 {
         0b1_0111_1111 => return scalar::sopp(opcodes, words),

@@ -6,7 +6,7 @@ use crate::model::address::GpuVa;
 use crate::model::bus::{Bus, OperandWidth, RmwOp};
 use crate::model::isa::LANES;
 use crate::model::isa::instruction::{Coherence, Element, OldValue};
-use crate::model::isa::operand::VectorRegister;
+use crate::model::isa::operand::{AddressBase, GlobalAddress, VectorRegister};
 use crate::model::isa::wave::{Wave, lanes_of};
 use crate::model::memory::{Access, MemoryFault};
 
@@ -18,8 +18,27 @@ struct Addresses {
 
 impl Addresses {
     #[inline(always)]
-    fn of(wave: &Wave, register: VectorRegister) -> Self {
-        Self { low: wave.vector(register).0, high: wave.vector(register.plus(1)).0 }
+    fn of(wave: &Wave, address: GlobalAddress) -> Self {
+        let (mut low, mut high) = match address.base {
+            AddressBase::Lanes(register) => (wave.vector(register).0, wave.vector(register.plus(1)).0),
+            AddressBase::ScalarAndLanes(base, offsets) => {
+                let (base, offsets) = (wave.scalar_pair(base), &wave.vector(offsets).0);
+                let (mut low, mut high) = ([0; LANES], [0; LANES]);
+                for lane in 0..LANES {
+                    let sum = base.wrapping_add(u64::from(offsets[lane]));
+                    (low[lane], high[lane]) = (sum as u32, (sum >> 32) as u32);
+                }
+                (low, high)
+            }
+        };
+        if address.offset != 0 {
+            let offset = i64::from(address.offset).cast_unsigned();
+            for lane in 0..LANES {
+                let sum = wide(low[lane], high[lane]).wrapping_add(offset);
+                (low[lane], high[lane]) = (sum as u32, (sum >> 32) as u32);
+            }
+        }
+        Self { low, high }
     }
 
     #[inline(always)]
@@ -30,23 +49,38 @@ impl Addresses {
 
 /// The first address, if all lanes are active and each accesses the bytes after those of the lane before it.
 #[inline(always)]
-fn contiguous(wave: &Wave, register: VectorRegister, stride: u32) -> Option<GpuVa> {
+fn contiguous(wave: &Wave, address: GlobalAddress, stride: u32) -> Option<GpuVa> {
     if wave.exec() != u64::MAX {
         return None;
     }
-    let (low, high) = (&wave.vector(register).0, &wave.vector(register.plus(1)).0);
-    let mut difference = 0;
-    for lane in 0..LANES {
-        difference |= low[lane].wrapping_sub(low[0].wrapping_add(stride * lane as u32)) | (high[lane] ^ high[0]);
+    let offset = i64::from(address.offset).cast_unsigned();
+    match address.base {
+        AddressBase::Lanes(register) => {
+            let (low, high) = (&wave.vector(register).0, &wave.vector(register.plus(1)).0);
+            let mut difference = 0;
+            for lane in 0..LANES {
+                difference |= low[lane].wrapping_sub(low[0].wrapping_add(stride * lane as u32)) | (high[lane] ^ high[0]);
+            }
+            (difference == 0).then(|| GpuVa(wide(low[0], high[0])) + offset)
+        }
+        AddressBase::ScalarAndLanes(base, offsets) => {
+            let offsets = &wave.vector(offsets).0;
+            // A row whose offsets wrap around is none.
+            offsets[0].checked_add(stride * LANES as u32)?;
+            let mut difference = 0;
+            for lane in 0..LANES {
+                difference |= offsets[lane].wrapping_sub(offsets[0].wrapping_add(stride * lane as u32));
+            }
+            (difference == 0).then(|| GpuVa(wave.scalar_pair(base)) + u64::from(offsets[0]) + offset)
+        }
     }
-    (difference == 0).then(|| GpuVa(wide(low[0], high[0])))
 }
 
 /// Calls `access` with each active lane and its address.
 #[inline(always)]
 fn each_lane(
     wave: &mut Wave,
-    address: VectorRegister,
+    address: GlobalAddress,
     mut access: impl FnMut(&mut Wave, usize, GpuVa) -> Result<(), MemoryFault>,
 ) -> Result<(), Stop> {
     // A copy, because a load may overwrite its own address.
@@ -64,7 +98,7 @@ pub(super) fn load(
     element: Element,
     coherence: Coherence,
     destination: VectorRegister,
-    address: VectorRegister,
+    address: GlobalAddress,
 ) -> Result<(), Stop> {
     if coherence == Coherence::Cached {
         let done = match element {
@@ -82,7 +116,7 @@ pub(super) fn load(
 
 /// The fast path: one range check and one copy.
 #[inline(always)]
-fn load_row(wave: &mut Wave, bus: &Bus<'_>, destination: VectorRegister, address: VectorRegister) -> Option<()> {
+fn load_row(wave: &mut Wave, bus: &Bus<'_>, destination: VectorRegister, address: GlobalAddress) -> Option<()> {
     let first = contiguous(wave, address, 4)?;
     let window = bus.memory.window(first, 4 * LANES as u64, Access::Read).ok()?;
     window.copy_to(&mut wave.vector_mut(destination).0);
@@ -95,7 +129,7 @@ fn load_rows<const WORDS: usize>(
     wave: &mut Wave,
     bus: &Bus<'_>,
     destination: VectorRegister,
-    address: VectorRegister,
+    address: GlobalAddress,
 ) -> Option<()> {
     let first = contiguous(wave, address, 4 * WORDS as u32)?;
     let mut block = [[0_u32; WORDS]; LANES];
@@ -116,7 +150,7 @@ fn load_lanes(
     bus: &Bus<'_>,
     element: Element,
     destination: VectorRegister,
-    address: VectorRegister,
+    address: GlobalAddress,
 ) -> Result<(), Stop> {
     let memory = &bus.memory;
     match element {
@@ -168,7 +202,7 @@ pub(super) fn store(
     wave: &mut Wave,
     bus: &Bus<'_>,
     element: Element,
-    address: VectorRegister,
+    address: GlobalAddress,
     data: VectorRegister,
 ) -> Result<(), Stop> {
     wave.stores_under_way = true;
@@ -185,7 +219,7 @@ pub(super) fn store(
 }
 
 #[inline(always)]
-fn store_row(wave: &Wave, bus: &Bus<'_>, address: VectorRegister, data: VectorRegister) -> Option<()> {
+fn store_row(wave: &Wave, bus: &Bus<'_>, address: GlobalAddress, data: VectorRegister) -> Option<()> {
     let first = contiguous(wave, address, 4)?;
     let window = bus.memory.window(first, 4 * LANES as u64, Access::Write).ok()?;
     window.copy_from(&wave.vector(data).0);
@@ -193,7 +227,7 @@ fn store_row(wave: &Wave, bus: &Bus<'_>, address: VectorRegister, data: VectorRe
 }
 
 #[inline(always)]
-fn store_rows<const WORDS: usize>(wave: &Wave, bus: &Bus<'_>, address: VectorRegister, data: VectorRegister) -> Option<()> {
+fn store_rows<const WORDS: usize>(wave: &Wave, bus: &Bus<'_>, address: GlobalAddress, data: VectorRegister) -> Option<()> {
     let first = contiguous(wave, address, 4 * WORDS as u32)?;
     let mut block = [[0_u32; WORDS]; LANES];
     let window = bus.memory.window(first, size_of_val(&block) as u64, Access::Write).ok()?;
@@ -208,13 +242,7 @@ fn store_rows<const WORDS: usize>(wave: &Wave, bus: &Bus<'_>, address: VectorReg
 }
 
 #[inline(never)]
-fn store_lanes(
-    wave: &mut Wave,
-    bus: &Bus<'_>,
-    element: Element,
-    address: VectorRegister,
-    data: VectorRegister,
-) -> Result<(), Stop> {
+fn store_lanes(wave: &mut Wave, bus: &Bus<'_>, element: Element, address: GlobalAddress, data: VectorRegister) -> Result<(), Stop> {
     let memory = &bus.memory;
     match element {
         Element::Unsigned8 | Element::Signed8 => {
@@ -237,7 +265,7 @@ pub(super) struct Atomic {
     pub width: OperandWidth,
     pub old: OldValue,
     pub destination: VectorRegister,
-    pub address: VectorRegister,
+    pub address: GlobalAddress,
     pub data: VectorRegister,
 }
 

@@ -4,7 +4,7 @@ mod operations;
 
 pub use operations::*;
 
-use super::operand::{ScalarRegister, ScalarSource, VectorRegister, VectorSource};
+use super::operand::{GlobalAddress, ScalarRegister, ScalarSource, VectorRegister, VectorSource};
 use crate::model::bus::{OperandWidth, RmwOp};
 
 /// One decoded instruction.
@@ -188,11 +188,11 @@ pub enum Instruction {
         element: Element,
         coherence: Coherence,
         destination: VectorRegister,
-        address: VectorRegister,
+        address: GlobalAddress,
     },
     FlatStore {
         element: Element,
-        address: VectorRegister,
+        address: GlobalAddress,
         data: VectorRegister,
     },
     FlatAtomic {
@@ -200,7 +200,7 @@ pub enum Instruction {
         width: OperandWidth,
         old: OldValue,
         destination: VectorRegister,
-        address: VectorRegister,
+        address: GlobalAddress,
         data: VectorRegister,
     },
     LdsLoad {

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use crate::model::address::GpuVa;
 use crate::model::gpu::{Doorbell, Gpu, InterruptSink, QueueDescriptor, QueueId};
 use crate::model::memory::{Home, HostPtr, Mapping, Protection};
+use crate::model::target::Target;
 use crate::model::test_path::TestPath;
 
 pub(super) const BARRIER_AND: u64 = 3;
@@ -106,7 +107,7 @@ impl Rig {
     pub(super) fn without_atomic_ops() -> Self {
         let files = TestPath::below_root_port();
         let interrupts = Arc::new(Interrupts::default());
-        let gpu = Gpu::over(files.open(), Arc::clone(&interrupts) as Arc<dyn InterruptSink>).unwrap();
+        let gpu = Gpu::over(Target::Gfx803, files.open(), Arc::clone(&interrupts) as Arc<dyn InterruptSink>).unwrap();
         let arena = Arena::new(64);
         arena.map(&gpu, Protection::ReadWrite);
         let code = Arena::new(4);

@@ -2,14 +2,14 @@
 
 mod legality;
 
-use super::gfx8::OPCODES;
 use super::{Decoded, decode};
 use crate::model::bus::{OperandWidth, RmwOp};
 use crate::model::isa::instruction::*;
-use crate::model::isa::operand::{ScalarRegister, ScalarSource, VectorRegister, VectorSource};
+use crate::model::isa::operand::{GlobalAddress, ScalarRegister, ScalarSource, VectorRegister, VectorSource};
+use crate::model::target::Target;
 
 fn decoded(words: &[u32]) -> Option<Decoded> {
-    decode(&OPCODES, words[0], words.get(1).copied())
+    decode(Target::Gfx803, words)
 }
 
 fn instruction(words: &[u32]) -> Instruction {
@@ -400,16 +400,28 @@ fn flat_has_an_address_pair_and_glc_asks_for_the_old_value() {
             0xdc55_0000,
             0x0200_0000, // flat_load_dwordx2 v[2:3], v[0:1] glc
         ]),
-        Instruction::FlatLoad { element: Element::Words(2), coherence: Coherence::Global, destination: v(2), address: v(0) }
+        Instruction::FlatLoad {
+            element: Element::Words(2),
+            coherence: Coherence::Global,
+            destination: v(2),
+            address: GlobalAddress::flat(v(0))
+        }
     );
     assert_eq!(
         instruction(&[
             0xdc60_0000,
             0x0000_0904, // flat_store_byte v[4:5], v9
         ]),
-        Instruction::FlatStore { element: Element::Unsigned8, address: v(4), data: v(9) }
+        Instruction::FlatStore { element: Element::Unsigned8, address: GlobalAddress::flat(v(4)), data: v(9) }
     );
-    let atomic = |op, width, old, destination| Instruction::FlatAtomic { op, width, old, destination, address: v(4), data: v(6) };
+    let atomic = |op, width, old, destination| Instruction::FlatAtomic {
+        op,
+        width,
+        old,
+        destination,
+        address: GlobalAddress::flat(v(4)),
+        data: v(6),
+    };
     assert_eq!(
         instruction(&[
             0xdd05_0000,

@@ -13,11 +13,11 @@ use crate::model::address::GpuVa;
 use crate::model::bus::{Admission, Bus, Fabric, OperandWidth, RmwOp};
 use crate::model::isa::LANES;
 use crate::model::isa::code::CodeCache;
-use crate::model::isa::decode::gfx8;
 use crate::model::isa::lds::Lds;
 use crate::model::isa::operand::{ScalarRegister, VectorRegister};
 use crate::model::isa::wave::Wave;
 use crate::model::memory::{Home, HostPtr, Mapping, MemoryMap, Protection};
+use crate::model::target::Target;
 
 const CODE: GpuVa = GpuVa(0x1_0000_0000);
 const DATA: GpuVa = GpuVa(0x2_0000_0000);
@@ -103,7 +103,7 @@ impl Bench {
             unsafe { memory.map(mapping) }.unwrap();
         }
         let bus = Bus::new(memory.view(), &self.path);
-        let mut cache = CodeCache::new(&gfx8::OPCODES);
+        let mut cache = CodeCache::new(Target::Gfx803);
         cache.revalidate(&bus.memory);
         run(&mut self.wave, &mut self.lds, &mut cache, &bus, budget)
     }
