@@ -10,6 +10,7 @@
 mod descriptor;
 mod dispatch;
 mod geometry;
+mod scratch;
 mod workgroup;
 
 #[cfg(test)]
@@ -73,11 +74,16 @@ pub enum LaunchError {
     /// The kernel descriptor cannot be read.
     #[error("kernel descriptor: {0}")]
     Descriptor(MemoryFault),
+    /// Kernel arguments that are to come in registers cannot be read.
+    #[error("kernel arguments: {0}")]
+    KernelArguments(MemoryFault),
     /// The kernel needs more private memory per work-item than its queue has.
-    #[error("the kernel needs {needed} bytes of private memory per work-item, and this device has none")]
+    #[error("the kernel needs {needed} bytes of private memory per work-item, and its queue has {available}")]
     Scratch {
         /// Bytes per work-item.
         needed: u32,
+        /// Bytes per work-item that the scratch memory has for the waves of one workgroup.
+        available: u32,
     },
     /// The kernel needs more LDS than a workgroup can have.
     #[error("the kernel needs {needed} bytes of LDS, and a workgroup has {available}")]

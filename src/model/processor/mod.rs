@@ -102,6 +102,7 @@ impl From<LaunchError> for Refusal {
     fn from(error: LaunchError) -> Self {
         let code = match &error {
             LaunchError::Descriptor(_) => QueueError::InvalidCode,
+            LaunchError::KernelArguments(_) => QueueError::MemoryViolation,
             LaunchError::Scratch { .. } => QueueError::InsufficientScratch,
             LaunchError::GroupSegment { .. } => QueueError::InvalidGroupSegment,
             LaunchError::Workgroup { .. } => QueueError::WorkgroupTooLarge,
