@@ -179,7 +179,9 @@ fn run_one(bench: &Bench, known: &Known, test: &str) -> Result<Measured> {
     }
     let outcome = outcome::judge(ran.ending, &ran.output);
     let reason = known.reason(&outcome, &ran.output);
-    println!("  {outcome:<14} {test} ({} ms){}{reason}", ran.took.as_millis(), if reason == "-" { "" } else { ": " });
+    let (said, milliseconds) = (outcome.to_string(), ran.took.as_millis());
+    let because = if reason == "-" { String::new() } else { format!(": {reason}") };
+    println!("  {said:<14} {test} ({milliseconds} ms){because}");
     let row = Row { test: test.to_owned(), outcome, needs_kernels: known.needs_kernels, when: known.when, reason };
     Ok(Measured { row, repeated })
 }
