@@ -165,7 +165,7 @@ fn write_run_summary(run: &RunReport, style: TextStyle, out: &mut impl io::Write
         times => writeln!(out, "  ROCr aborted {times} times by the defect of its model mode's events; the cases were repeated")?,
     }
     if let Some(fabric) = &run.fabric {
-        writeln!(out, "  the device's AtomicOps to host memory: {}", fabric)?;
+        writeln!(out, "  the device's AtomicOps to host memory: {fabric}")?;
     }
     Ok(())
 }
@@ -295,7 +295,7 @@ fn evidence_words(evidence: &Evidence) -> String {
         }
     }
     if let Some(fabric) = &evidence.fabric {
-        words.push(format!("AtomicOps {}", fabric));
+        words.push(format!("AtomicOps {fabric}"));
     }
     words.join("; ")
 }

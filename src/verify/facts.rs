@@ -3,7 +3,7 @@
 use std::env;
 use std::fs;
 
-use crate::hsa::{Agent, DoorbellKind, Runtime};
+use crate::hsa::{Agent, DoorbellKind, MODEL_VARIABLE, Runtime};
 use crate::pci::sysfs::SysfsRoot;
 use crate::report::{AgentFacts, Doorbell, DriverFacts, EnvironmentVariable, RuntimeFacts};
 
@@ -15,15 +15,13 @@ const VARIABLES: [&str; 10] = [
     "HSA_ENABLE_INTERRUPT",
     "HSA_ENABLE_SDMA",
     "HSA_MODEL_LIB",
-    MODEL_TOPOLOGY,
+    MODEL_VARIABLE,
     "HSA_OVERRIDE_GFX_VERSION",
     "HSA_TOOLS_LIB",
     "LD_LIBRARY_PATH",
     "LD_PRELOAD",
     "ROCR_VISIBLE_DEVICES",
 ];
-/// With it ROCr drives a model, and the kernel driver has no part in it.
-const MODEL_TOPOLOGY: &str = "HSA_MODEL_TOPOLOGY";
 
 /// What the runtime of this process says, and what of the machine concerns it. The runtime inside this program has no driver and
 /// reads no environment.
@@ -35,7 +33,7 @@ pub fn runtime(runtime: &Runtime, planned: &PlannedRuntime) -> RuntimeFacts {
             environment(|name| env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
         }
     };
-    let drives_hardware = *planned != PlannedRuntime::Embedded && env::var_os(MODEL_TOPOLOGY).is_none();
+    let drives_hardware = *planned != PlannedRuntime::Embedded && env::var_os(MODEL_VARIABLE).is_none();
     RuntimeFacts {
         library: facts.library.as_ref().map(|library| library.path.display().to_string()),
         build: facts.build,

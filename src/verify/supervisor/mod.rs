@@ -97,8 +97,10 @@ fn open(request: &VerifyRequest, interrupts: &Interrupts) -> Result<Opened, Veri
         Err(VerifyError::Runtime(reason)) if bed.rules == Rules::RocrModel => {
             return Err(VerifyError::RocrModel(format!("{} ({}): {reason}", bed.report.rocr_model(), bed.report.runtime)));
         }
-        Ok(_) => return Err(VerifyError::Runtime(format!("{}: it lists no GPU", bed.report.runtime))),
-        Err(VerifyError::Runtime(reason)) => return Err(VerifyError::Runtime(format!("{}: {reason}", bed.report.runtime))),
+        Ok(_) => return Err(VerifyError::Runtime(format!("{}: it lists no GPU{}", bed.report.runtime, aside(&bed.report)))),
+        Err(VerifyError::Runtime(reason)) => {
+            return Err(VerifyError::Runtime(format!("{}: {reason}{}", bed.report.runtime, aside(&bed.report))));
+        }
         Err(error) => return Err(error),
     };
     let reason = match &finding {
@@ -112,6 +114,11 @@ fn open(request: &VerifyRequest, interrupts: &Interrupts) -> Result<Opened, Veri
     let bed = bed::self_test(request, reason)?;
     let (roster, opening_crash) = enumerate(&bed, interrupts)?;
     Ok(Opened { bed, roster, opening_crash, no_gpu: Some(explanation) })
+}
+
+/// What is special about the bed, after a sentence.
+fn aside(bed: &BedReport) -> String {
+    bed.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default()
 }
 
 /// The GPUs of a bed. A worker that dies here gets one more chance, and its death is remembered.
