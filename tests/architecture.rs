@@ -21,7 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("report", &["pci", "kfd", "audit"]),
     ("rocr", &["hsa", "pci", "kfd"]),
     ("verify", &["hsa", "aql", "pci", "kfd", "kernels", "report", "rocr"]),
-    ("model", &["aql", "pci", "hsa::sys"]),
+    ("model", &["aql", "pci", "kfd", "hsa::sys"]),
     ("runtime", &["aql", "pci", "hsa::sys", "model"]),
     ("cli", &["verify", "report", "audit", "hsa", "pci", "kfd", "kernels", "rocr"]),
     ("main.rs", &[]),

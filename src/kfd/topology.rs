@@ -107,7 +107,15 @@ pub enum TopologyError {
 /// # Errors
 /// [`TopologyError`]
 pub fn topology(sysfs_root: &Path) -> Result<Vec<Node>, TopologyError> {
-    let directory = sysfs_root.join("class/kfd/kfd/topology/nodes");
+    nodes(&sysfs_root.join("class/kfd/kfd/topology"))
+}
+
+/// Reads the nodes of a topology directory that lies elsewhere, as [`topology`].
+///
+/// # Errors
+/// [`TopologyError`]
+pub fn nodes(topology: &Path) -> Result<Vec<Node>, TopologyError> {
+    let directory = topology.join("nodes");
     match numbered(&directory) {
         Ok(nodes) => nodes.into_iter().map(|(index, path)| node(index, &path)).collect(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(TopologyError::NoKfd { directory }),

@@ -96,10 +96,20 @@ impl<'a> Bus<'a> {
     /// A memory fault.
     #[inline]
     pub fn add_u64(&self, va: GpuVa, addend: u64) -> Result<Admission, MemoryFault> {
+        self.add_u64_announced(va, addend, || {})
+    }
+
+    /// As [`Self::add_u64`], with something to do just before an addition that arrives: for hosts that want to be told first.
+    ///
+    /// # Errors
+    /// A memory fault.
+    #[inline]
+    pub fn add_u64_announced(&self, va: GpuVa, addend: u64, announce: impl FnOnce()) -> Result<Admission, MemoryFault> {
         let (word, home) = self.memory.atomic_u64(va)?;
         if home == Home::Host && self.fabric.admit(RmwOp::Add, OperandWidth::Bits64) == Admission::Dropped {
             return Ok(Admission::Dropped);
         }
+        announce();
         word.fetch_add(addend, Ordering::SeqCst);
         Ok(Admission::Performed)
     }

@@ -1,8 +1,10 @@
 //! The device's thread: gives every queue its turn, and sleeps when nothing moves.
 
+use std::any::Any;
 use std::collections::BTreeSet;
 use std::io;
 use std::mem::offset_of;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -12,10 +14,13 @@ use std::time::{Duration, Instant};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::bus::Bus;
+use super::doorbell::{Bell, Doorbell, DoorbellPage, MemoryDoorbell, Rung};
 use super::fabric::PciPath;
-use super::gpu::{Doorbell, Gpu, GpuError, InterruptSink, QueueDescriptor, QueueId};
-use super::memory::{Access, MemoryMap};
+use super::gpu::{Gpu, GpuError, InterruptSink, QueueDescriptor, QueueId, SdmaDescriptor};
+use super::host::HostProtocol;
+use super::memory::{Access, MapView, MemoryMap};
 use super::processor::{FaultLog, QueueFault, QueueProcessor, Turn, Workbench};
+use super::sdma::SdmaProcessor;
 use super::target::Target;
 use crate::hsa::sys::amd_queue_t;
 
@@ -27,6 +32,12 @@ const POLL: Duration = Duration::from_micros(50);
 const LOOKS_PER_CLOCK_READ: u32 = 32;
 /// The longest sleep; doorbells and commands end it at once.
 const DOZE: Duration = Duration::from_millis(250);
+/// Distance between looks at doorbells in memory, which end no sleep, while the device is in use. A look costs about a microsecond.
+const BELL_POLL: Duration = Duration::from_micros(50);
+/// The same once nothing has happened for [`UNUSED`]: the machine's cores belong to the host then, which waits by spinning.
+const SLOW_BELL_POLL: Duration = Duration::from_micros(200);
+/// After this long without a packet the device counts as unused.
+const UNUSED: Duration = Duration::from_millis(20);
 /// Rounds of a kernel shorter than this mean that its waves sleep rather than compute.
 const SHORT_ROUND: Duration = Duration::from_micros(3);
 /// A kernel that has run this long without any packet completing lets other threads of the machine go first.
@@ -77,8 +88,51 @@ impl Wakeup {
     }
 }
 
+/// A queue of either engine.
+enum AnyQueue {
+    Aql(QueueProcessor),
+    Sdma(SdmaProcessor),
+}
+
+impl AnyQueue {
+    fn id(&self) -> QueueId {
+        match self {
+            Self::Aql(queue) => queue.id(),
+            Self::Sdma(queue) => queue.id(),
+        }
+    }
+
+    fn must_be_polled(&self) -> bool {
+        match self {
+            Self::Aql(queue) => queue.bell().must_be_polled(),
+            Self::Sdma(queue) => queue.bell().must_be_polled(),
+        }
+    }
+
+    fn look(&mut self, memory: &MapView<'_>) {
+        match self {
+            Self::Aql(queue) => queue.look(memory),
+            Self::Sdma(queue) => queue.look(memory),
+        }
+    }
+
+    fn has_work(&self) -> bool {
+        match self {
+            Self::Aql(queue) => queue.has_work(),
+            Self::Sdma(queue) => queue.has_work(),
+        }
+    }
+
+    fn turn(&mut self, bus: &Bus<'_>, bench: &mut Workbench) -> Turn {
+        match self {
+            Self::Aql(queue) => queue.turn(bus, bench),
+            Self::Sdma(queue) => queue.turn(bus, bench),
+        }
+    }
+}
+
 enum Command {
-    Attach(Box<QueueProcessor>),
+    Attach(Box<AnyQueue>),
     Detach { queue: QueueId, done: SyncSender<()> },
 }
 
@@ -99,6 +153,17 @@ impl Shared {
         self.has_commands.store(true, Ordering::SeqCst);
         self.wakeup.wake();
     }
+
+    fn power_off(&self) {
+        self.powered.store(false, Ordering::SeqCst);
+        self.wakeup.wake();
+    }
+}
+
+/// What a panic said.
+fn said(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no reason given")
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -113,7 +178,7 @@ pub(super) struct Device {
 }
 
 impl Device {
-    pub(super) fn start(target: Target, path: PciPath, interrupts: Arc<dyn InterruptSink>) -> io::Result<Self> {
+    pub(super) fn start(target: Target, path: PciPath, host: HostProtocol, interrupts: Arc<dyn InterruptSink>) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             memory: Arc::new(MemoryMap::new()),
             path,
@@ -123,8 +188,16 @@ impl Device {
             powered: AtomicBool::new(true),
             wakeup: Arc::default(),
         });
-        let worker = Worker { shared: Arc::clone(&shared), interrupts, queues: Vec::new(), bench: Workbench::new(target) };
-        let thread = thread::Builder::new().name("gpu".to_owned()).spawn(move || worker.run())?;
+        let workers_share = Arc::clone(&shared);
+        let work = move || {
+            let bench = Workbench::new(target, host, Arc::clone(&interrupts));
+            let worker = Worker { shared: workers_share, queues: Vec::new(), bench };
+            // Nothing of the worker is used after a panic: its queues stand still.
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| worker.run())) {
+                interrupts.diagnose(&format_args!("the device's thread panicked, every queue stands still: {}", said(&*panic)));
+            }
+        };
+        let thread = thread::Builder::new().name("gpu".to_owned()).spawn(work)?;
         Ok(Self { shared, queue_ids: Mutex::default(), thread: Some(thread) })
     }
 
@@ -142,19 +215,55 @@ impl Device {
 
     pub(super) fn attach(&self, descriptor: QueueDescriptor) -> Result<(QueueId, Arc<Doorbell>), GpuError> {
         let read_index = self.check(&descriptor)?;
+        let doorbell = Arc::new(Doorbell::new(read_index, Arc::clone(&self.shared.wakeup)));
+        let id = self.admit(|id| self.aql(id, descriptor, read_index, Bell::Register(Arc::clone(&doorbell))))?;
+        Ok((id, doorbell))
+    }
+
+    pub(super) fn attach_polled(&self, descriptor: QueueDescriptor, page: &Arc<DoorbellPage>) -> Result<QueueId, GpuError> {
+        let read_index = self.check(&descriptor)?;
+        let write_index = descriptor.amd_queue + offset_of!(amd_queue_t, write_dispatch_id) as u64;
+        self.admit(|id| {
+            page.reset(id, &self.shared.memory.view())?;
+            let doorbell = MemoryDoorbell::new(Arc::clone(page), id, Rung::LastPacket, write_index, read_index);
+            self.aql(id, descriptor, read_index, Bell::Memory(doorbell))
+        })
+    }
+
+    pub(super) fn attach_sdma(&self, descriptor: SdmaDescriptor, page: &Arc<DoorbellPage>) -> Result<QueueId, GpuError> {
+        let start = SdmaProcessor::check(&descriptor, &self.shared.memory.view())?;
+        self.admit(|id| {
+            page.reset(id, &self.shared.memory.view())?;
+            let doorbell = MemoryDoorbell::new(Arc::clone(page), id, Rung::EndOfBytes, descriptor.write_pointer, start);
+            Ok(AnyQueue::Sdma(SdmaProcessor::new(id, descriptor, start, Bell::Memory(doorbell))))
+        })
+    }
+
+    fn aql(&self, id: QueueId, descriptor: QueueDescriptor, read_index: u64, bell: Bell) -> Result<AnyQueue, GpuError> {
+        let (memory, faults) = (Arc::clone(&self.shared.memory), Arc::clone(&self.shared.faults));
+        Ok(AnyQueue::Aql(QueueProcessor::new(id, descriptor, read_index, bell, memory, faults)?))
+    }
+
+    /// Gives a queue an id and hands it to the thread.
+    fn admit(&self, make: impl FnOnce(QueueId) -> Result<AnyQueue, GpuError>) -> Result<QueueId, GpuError> {
         let id = self.take_id()?;
-        let shared = &self.shared;
-        let doorbell = Arc::new(Doorbell::new(read_index, Arc::clone(&shared.wakeup)));
-        let (memory, faults) = (Arc::clone(&shared.memory), Arc::clone(&shared.faults));
-        match QueueProcessor::new(id, descriptor, read_index, Arc::clone(&doorbell), memory, faults) {
+        match make(id) {
             Ok(queue) => {
-                shared.command(Command::Attach(Box::new(queue)));
-                Ok((id, doorbell))
+                self.shared.command(Command::Attach(Box::new(queue)));
+                Ok(id)
             }
             Err(error) => {
                 lock(&self.queue_ids).remove(&id.0);
-                Err(error.into())
+                Err(error)
             }
+        }
+    }
+
+    pub(super) fn power_off(&self) {
+        self.shared.power_off();
+        let started = Instant::now();
+        while started.elapsed() < DETACH_LIMIT && self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            thread::sleep(POLL);
         }
     }
 
@@ -195,8 +304,7 @@ impl Device {
 
 impl Drop for Device {
     fn drop(&mut self) {
-        self.shared.powered.store(false, Ordering::SeqCst);
-        self.shared.wakeup.wake();
+        self.shared.power_off();
         if let Some(thread) = self.thread.take() {
             // A panic of the thread has been reported by itself; there is nothing to add.
             let _ = thread.join();
@@ -207,10 +315,9 @@ impl Drop for Device {
 /// What the thread owns.
 struct Worker {
     shared: Arc<Shared>,
-    interrupts: Arc<dyn InterruptSink>,
     // Boxed as they arrive, so that adding one does not move the others' kernels.
     #[allow(clippy::vec_box)]
-    queues: Vec<Box<QueueProcessor>>,
+    queues: Vec<Box<AnyQueue>>,
     bench: Workbench,
 }
 
@@ -252,8 +359,17 @@ impl Worker {
                 Turn::Running if still_for > LONG_RUN => thread::yield_now(),
                 Turn::Running => {}
                 Turn::Waiting => self.doze(POLL),
-                Turn::Idle | Turn::Progressed => self.doze(DOZE),
+                Turn::Idle | Turn::Progressed => self.doze(self.idle_limit(still_for)),
             }
+        }
+    }
+
+    /// How long nothing to do may go on unseen.
+    fn idle_limit(&self, still_for: Duration) -> Duration {
+        match self.queues.iter().any(|queue| queue.must_be_polled()) {
+            true if still_for < UNUSED => BELL_POLL,
+            true => SLOW_BELL_POLL,
+            false => DOZE,
         }
     }
 
@@ -269,6 +385,7 @@ impl Worker {
     fn round(&mut self) -> Turn {
         let mut liveliest = Turn::Idle;
         let bus_master = self.shared.path.bus_master();
+        self.look_at_doorbells();
         for queue in &mut self.queues {
             if !queue.has_work() {
                 continue;
@@ -282,12 +399,20 @@ impl Worker {
             let bus = Bus::new(self.shared.memory.view(), &self.shared.path);
             let turn = queue.turn(&bus, &mut self.bench);
             drop(bus);
-            for event in self.bench.interrupts.drain(..) {
-                self.interrupts.raise(event);
-            }
+            self.bench.host.end_turn();
             liveliest = liveliest.max(turn);
         }
         liveliest
+    }
+
+    fn look_at_doorbells(&mut self) {
+        let mut polled = self.queues.iter_mut().filter(|queue| queue.must_be_polled()).peekable();
+        if polled.peek().is_some() {
+            let memory = self.shared.memory.view();
+            polled.for_each(|queue| queue.look(&memory));
+            // A page of doorbells that is not there for the device holds no news, and is no queue's fault.
+            let _ = self.bench.caught();
+        }
     }
 
     fn obey(&mut self) -> bool {

@@ -4,16 +4,19 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::address::GpuVa;
-use super::device::{self, Device, Wakeup};
+use super::device::{self, Device};
 use super::fabric::{FabricCounters, PathError, PciPath};
+use super::host::HostProtocol;
 use super::memory::{MapError, MemoryFault, MemoryMap};
 use super::processor::QueueFault;
 use super::target::Target;
 use crate::pci::sysfs::SysfsRoot;
 use crate::pci::{Bdf, BdfError};
+
+pub use super::doorbell::{Doorbell, DoorbellPage};
+pub use super::host::InterruptSink;
 
 /// Which modelled PCI function this GPU is.
 #[derive(Clone, Debug)]
@@ -24,12 +27,8 @@ pub struct GpuConfig {
     pub sysfs_root: PathBuf,
     /// The device's address, as its directory under `bus/pci/devices` is called.
     pub endpoint: String,
-}
-
-/// Receives the device's interrupts (MSI in hardware): the event id that a signal names (`amd_signal_t.event_id`).
-pub trait InterruptSink: Send + Sync {
-    /// An event fired. Called on the device's thread, which holds no lock of the device then; must not block.
-    fn raise(&self, event_id: u32);
+    /// How its host wants to be dealt with.
+    pub host: HostProtocol,
 }
 
 /// Where a queue's structures lie.
@@ -43,33 +42,17 @@ pub struct QueueDescriptor {
     pub packets: NonZeroU32,
 }
 
-/// A queue's doorbell register.
-#[derive(Debug)]
-pub struct Doorbell {
-    /// One past the highest index rung: packets below it may be looked for.
-    published_end: AtomicU64,
-    wakeup: Arc<Wakeup>,
-}
-
-impl Doorbell {
-    pub(super) fn new(read_index: u64, wakeup: Arc<Wakeup>) -> Self {
-        Self { published_end: AtomicU64::new(read_index), wakeup }
-    }
-
-    /// An MMIO store of the index of the last published packet.
-    ///
-    /// The device keeps the highest index it was told, so producers may ring out of order. Ringing too far does no harm: a slot
-    /// that is not published yet is waited for. The index `u64::MAX`, with which runtimes initialise doorbells, says nothing.
-    #[inline]
-    pub fn ring(&self, index: u64) {
-        self.published_end.fetch_max(index.wrapping_add(1), Ordering::SeqCst);
-        self.wakeup.wake();
-    }
-
-    #[inline]
-    pub(super) fn published_end(&self) -> u64 {
-        self.published_end.load(Ordering::SeqCst)
-    }
+/// Where an SDMA queue's structures lie.
+#[derive(Clone, Copy, Debug)]
+pub struct SdmaDescriptor {
+    /// The command ring.
+    pub ring: GpuVa,
+    /// Bytes in the ring, a power of two.
+    pub ring_bytes: NonZeroU32,
+    /// Where the device says how far it has read, in bytes.
+    pub read_pointer: GpuVa,
+    /// Where the host says how far it has written, in bytes.
+    pub write_pointer: GpuVa,
 }
 
 /// Names a queue on its device.
@@ -88,6 +71,12 @@ pub enum GpuError {
     /// The system has no thread left for the device.
     #[error("cannot start the device's thread: {0}")]
     Thread(#[source] std::io::Error),
+    /// An SDMA ring whose length is no power of two, or too short for a packet.
+    #[error("an SDMA ring of {bytes} bytes; it must be a power of two and hold a packet")]
+    SdmaRingLength {
+        /// The length asked for.
+        bytes: u32,
+    },
     /// A ring whose length is no power of two.
     #[error("a ring of {packets} packets; it must be a power of two")]
     RingLength {
@@ -139,11 +128,16 @@ impl Gpu {
     pub fn start(config: &GpuConfig, interrupts: Arc<dyn InterruptSink>) -> Result<Self, GpuError> {
         let endpoint: Bdf = config.endpoint.parse()?;
         let path = PciPath::open(&SysfsRoot::new(&config.sysfs_root), &endpoint)?;
-        Self::over(config.target, path, interrupts)
+        Self::over(config.target, path, config.host, interrupts)
     }
 
-    pub(super) fn over(target: Target, path: PciPath, interrupts: Arc<dyn InterruptSink>) -> Result<Self, GpuError> {
-        Ok(Self { device: Device::start(target, path, interrupts).map_err(GpuError::Thread)? })
+    pub(super) fn over(
+        target: Target,
+        path: PciPath,
+        host: HostProtocol,
+        interrupts: Arc<dyn InterruptSink>,
+    ) -> Result<Self, GpuError> {
+        Ok(Self { device: Device::start(target, path, host, interrupts).map_err(GpuError::Thread)? })
     }
 
     /// The device's address space, for the runtime to map and unmap.
@@ -158,6 +152,29 @@ impl Gpu {
     /// The ring is malformed, its memory or the `amd_queue_t` is not mapped for writing, or there are too many queues.
     pub fn create_queue(&self, descriptor: QueueDescriptor) -> Result<(QueueId, Arc<Doorbell>), GpuError> {
         self.device.attach(descriptor)
+    }
+
+    /// As [`Self::create_queue`], for a host that rings by a store to memory. The queue's doorbell is the word of its id in the page,
+    /// and is marked as not rung.
+    ///
+    /// # Errors
+    /// As [`Self::create_queue`].
+    pub fn create_polled_queue(&self, descriptor: QueueDescriptor, page: &Arc<DoorbellPage>) -> Result<QueueId, GpuError> {
+        self.device.attach_polled(descriptor, page)
+    }
+
+    /// Starts a queue of the copy engine, at the read pointer that its memory holds. Its doorbell holds byte offsets.
+    ///
+    /// # Errors
+    /// The ring is malformed, its memory is not mapped, or there are too many queues.
+    pub fn create_sdma_queue(&self, descriptor: SdmaDescriptor, page: &Arc<DoorbellPage>) -> Result<QueueId, GpuError> {
+        self.device.attach_sdma(descriptor, page)
+    }
+
+    /// Stops everything for good, as if the power went; returns when the device touches nothing any more, or after ten seconds. For the
+    /// end of a process that cannot drop its devices.
+    pub fn power_off(&self) {
+        self.device.power_off();
     }
 
     /// Stops a queue; returns when no wave of it runs and its memory is no longer touched.
@@ -200,7 +217,12 @@ mod tests {
 
     fn start(tree: &std::path::Path, endpoint: &str) -> Result<Gpu, GpuError> {
         Gpu::start(
-            &GpuConfig { target: Target::Gfx803, sysfs_root: tree.to_owned(), endpoint: endpoint.to_owned() },
+            &GpuConfig {
+                target: Target::Gfx803,
+                sysfs_root: tree.to_owned(),
+                endpoint: endpoint.to_owned(),
+                host: HostProtocol::EMBEDDED,
+            },
             Arc::new(Nobody),
         )
     }

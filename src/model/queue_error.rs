@@ -1,7 +1,8 @@
 //! Error codes that the packet processor stores into a queue's inactive signal when it stops the queue.
 //!
 //! The numbers and the status each becomes are those that AMD's runtime reads back in its dynamic queue event handler
-//! (ROCR-Runtime, `core/runtime/amd_aql_queue.cpp`, `AqlQueue::DynamicQueueEventsHandler`).
+//! (ROCR-Runtime, `core/runtime/amd_aql_queue.cpp`, `AqlQueue::DynamicQueueEventsHandler`). Where KFD can debug exceptions the
+//! runtime hears of them in another way and with other numbers (`AqlQueue::ExceptionHandler`), which this device does not have.
 
 use std::fmt;
 
@@ -11,6 +12,9 @@ use crate::hsa::sys;
 pub const STATUS_MEMORY_APERTURE_VIOLATION: sys::hsa_status_t = 41;
 /// AMD's addition to `hsa_status_t` for an illegal instruction (hsa_ext_amd.h).
 pub const STATUS_ILLEGAL_INSTRUCTION: sys::hsa_status_t = 42;
+
+/// AMD's addition to `hsa_status_t` for a kernel with too many vector registers (hsa_ext_amd.h).
+pub const STATUS_OUT_OF_REGISTERS: sys::hsa_status_t = 45;
 
 /// Why a queue stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,6 +36,8 @@ pub enum QueueError {
     InsufficientRegisters = 0x80,
     /// A vendor packet of unknown format.
     InvalidVendorPacket = 0x100,
+    /// A kernel of 32 work-items a wave needs private memory that the queue does not have.
+    InsufficientScratchWave32 = 0x400,
     /// An access that memory refused, by a wave or by the packet processor itself.
     MemoryViolation = 0x2000_0000,
     /// A wave met a word sequence that is no instruction.
@@ -42,8 +48,9 @@ pub enum QueueError {
 
 impl QueueError {
     /// Every code.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::InsufficientScratch,
+        Self::InsufficientScratchWave32,
         Self::InvalidDimensions,
         Self::InvalidGroupSegment,
         Self::InvalidCode,
@@ -72,13 +79,13 @@ impl QueueError {
     #[must_use]
     pub const fn status(self) -> sys::hsa_status_t {
         match self {
-            Self::InsufficientScratch => sys::HSA_STATUS_ERROR_OUT_OF_RESOURCES,
+            Self::InsufficientScratch | Self::InsufficientScratchWave32 => sys::HSA_STATUS_ERROR_OUT_OF_RESOURCES,
             Self::InvalidDimensions => sys::HSA_STATUS_ERROR_INCOMPATIBLE_ARGUMENTS,
             Self::InvalidGroupSegment => sys::HSA_STATUS_ERROR_INVALID_ALLOCATION,
             Self::InvalidCode => sys::HSA_STATUS_ERROR_INVALID_CODE_OBJECT,
             Self::InvalidPacket | Self::InvalidVendorPacket => sys::HSA_STATUS_ERROR_INVALID_PACKET_FORMAT,
             Self::WorkgroupTooLarge => sys::HSA_STATUS_ERROR_INVALID_ARGUMENT,
-            Self::InsufficientRegisters => sys::HSA_STATUS_ERROR_INVALID_ISA,
+            Self::InsufficientRegisters => STATUS_OUT_OF_REGISTERS,
             Self::MemoryViolation => STATUS_MEMORY_APERTURE_VIOLATION,
             Self::IllegalInstruction => STATUS_ILLEGAL_INSTRUCTION,
             Self::Trap => sys::HSA_STATUS_ERROR_EXCEPTION,
@@ -89,7 +96,7 @@ impl QueueError {
 impl fmt::Display for QueueError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
-            Self::InsufficientScratch => "insufficient scratch",
+            Self::InsufficientScratch | Self::InsufficientScratchWave32 => "insufficient scratch",
             Self::InvalidDimensions => "invalid dimensions",
             Self::InvalidGroupSegment => "invalid group segment size",
             Self::InvalidCode => "invalid kernel object",

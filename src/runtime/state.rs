@@ -3,7 +3,6 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::agents::Identity;
-use super::bed::Machine;
 use super::error::RuntimeError;
 use super::events::Events;
 use super::executables::Executables;
@@ -13,6 +12,8 @@ use super::queues::Queues;
 use super::reporter::Reporter;
 use super::signals::{SignalRef, Signals};
 use crate::model::gpu::{Gpu, GpuConfig};
+use crate::model::host::HostProtocol;
+use crate::model::machine::Machine;
 use crate::model::target::Target;
 
 /// Everything between the first `hsa_init` and the last `hsa_shut_down`.
@@ -32,17 +33,20 @@ pub struct Runtime {
     pub signals: Signals,
     /// The device.
     pub gpu: Arc<Gpu>,
-    machine: Machine,
+    identity: Identity,
+    /// Kept so that its tree lives as long as the device.
+    _machine: Machine,
 }
 
 impl Runtime {
     fn start() -> Result<Self, RuntimeError> {
-        let machine = Machine::open()?;
+        let machine = Machine::open(Target::Gfx803)?;
         let events = Arc::new(Events::new());
         let config = GpuConfig {
             target: Target::Gfx803,
             sysfs_root: machine.sysfs_root.clone(),
-            endpoint: machine.identity.bdf.to_string(),
+            endpoint: machine.endpoint.to_string(),
+            host: HostProtocol::EMBEDDED,
         };
         let gpu = Arc::new(Gpu::start(&config, events.clone())?);
         let space: Arc<dyn AddressSpace> = gpu.clone();
@@ -54,14 +58,15 @@ impl Runtime {
             allocations: Allocations::new(space.clone()),
             signals: Signals::new(&space, events)?,
             gpu,
-            machine,
+            identity: Identity { bdf: machine.endpoint, device_id: machine.device_id },
+            _machine: machine,
         })
     }
 
     /// What the GPU's PCI function says.
     #[must_use]
     pub const fn identity(&self) -> &Identity {
-        &self.machine.identity
+        &self.identity
     }
 
     /// The signal behind a handle, whoever made it.

@@ -1,5 +1,9 @@
 //! The kernel descriptor and the registers that it asks to be set (LLVM AMDGPUUsage, "Kernel Descriptor" and "Initial Kernel
 //! Execution State").
+//!
+//! ROCr's own kernels still have the header of the code objects before version 3 (`amd_kernel_code_t`, amd_hsa_kernel_code.h) in
+//! front of them. What the device needs of it is at the same offsets: entry, both resource words, properties. Where a descriptor
+//! has its segment sizes, that header has its version, which ROCr leaves at zero.
 
 use super::Launch;
 use crate::model::address::GpuVa;
@@ -122,6 +126,20 @@ impl KernelDescriptor {
     }
 }
 
+/// How many work-items the waves of a kernel have. Before generation 10 there is no choice.
+///
+/// # Errors
+/// The descriptor cannot be read.
+pub fn wave_size(target: Target, descriptor: GpuVa, view: &MapView<'_>) -> Result<WaveSize, MemoryFault> {
+    const PROPERTIES: u64 = 56;
+    const ENABLE_WAVEFRONT_SIZE_32: u16 = 1 << 10;
+    match target {
+        Target::Gfx803 | Target::Gfx942 => Ok(WaveSize::Lanes64),
+        Target::Gfx1100 if view.load_u16(descriptor + PROPERTIES)? & ENABLE_WAVEFRONT_SIZE_32 != 0 => Ok(WaveSize::Lanes32),
+        Target::Gfx1100 => Ok(WaveSize::Lanes64),
+    }
+}
+
 /// Initial values of the first scalar registers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct UserRegisters {
@@ -216,6 +234,21 @@ mod tests {
         bytes[56] = 0b01_1110;
         let descriptor = KernelDescriptor::parse(Target::Gfx803, GpuVa(0), &bytes);
         assert_eq!(registers(&descriptor).values(), [2, 1, 4, 3, 6, 5, 8, 7]);
+    }
+
+    /// What ROCr 7.2.4 puts in front of its copy kernels: an `amd_kernel_code_t` with only the entry offset (256), the resource
+    /// words and the properties (kernarg pointer, 64-bit pointers) filled in.
+    #[test]
+    fn the_header_of_rocrs_own_kernels_reads_as_a_descriptor_without_segments() {
+        let mut bytes = [0; BYTES];
+        for (offset, value) in [(16, 256_u32), (48, 0x00ac_0081), (52, 0x0000_0084), (56, 0x0008_0008)] {
+            bytes[offset..offset + 4].copy_from_slice(&value.to_le_bytes());
+        }
+        let descriptor = KernelDescriptor::parse(GpuVa(0x1000), &bytes);
+        assert_eq!((descriptor.group_segment_bytes, descriptor.private_segment_bytes), (0, 0));
+        assert_eq!(descriptor.entry, GpuVa(0x1100));
+        assert_eq!(descriptor.user_registers(&LAUNCH).values(), [6, 5]);
+        assert!(descriptor.wants_workgroup_id(0));
     }
 
     #[test]

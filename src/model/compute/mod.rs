@@ -20,6 +20,7 @@ use super::address::GpuVa;
 use super::memory::MemoryFault;
 
 pub use super::isa::WaveFault;
+pub use descriptor::wave_size;
 pub use dispatch::{Dispatch, Engine};
 
 /// Work-items in a workgroup at most (`HSA_AGENT_INFO_WORKGROUP_MAX_SIZE` of this device).

@@ -9,29 +9,44 @@
 //! * A doorbell only says how far to look. A slot whose header is still INVALID is waited for, however far the doorbell is.
 //! * A barrier bit holds its packet in the ring until all before it have completed; a barrier packet is taken off the ring and
 //!   holds back what follows. Packets without either overlap, up to [`MAX_IN_FLIGHT`].
+//! * A kernel that needs private memory has the queue's scratch memory for itself: it launches when nothing else of its queue is in
+//!   flight, and nothing else launches before it ends.
+//! * A packet of PM4 commands takes effect at once; all that the model has to do for the known ones is to forget decoded code.
 //! * Fences of every scope are sequentially consistent: the model has no caches to flush.
 
 mod barrier;
+mod fault;
 mod packet;
+mod pm4;
+mod scratch;
 mod shadow;
 mod signal;
 
 use std::mem::offset_of;
+use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use self::barrier::Condition;
-use self::packet::{Header, INVALID_HEADER, PACKET_BYTES, Packet, RawPacket};
+use self::fault::Refusal;
+use self::packet::{Header, INVALID_HEADER, KernelDispatch, PACKET_BYTES, Packet, RawPacket};
+use self::scratch::{ScratchDesk, Supply};
 use self::shadow::{Shadow, Slot};
 use self::signal::Times;
 use super::address::GpuVa;
 use super::bus::Bus;
-use super::compute::{Dispatch, Engine, InstructionBudget, Launch, LaunchError, Step, WaveFault};
+use super::compute::{self, Dispatch, Engine, InstructionBudget, Launch, Scratch, Step};
 use super::device::device_clock;
-use super::gpu::{Doorbell, QueueDescriptor, QueueId};
-use super::memory::{Access, MapError, MemoryFault, MemoryMap};
+use super::doorbell::Bell;
+use super::gpu::{QueueDescriptor, QueueId};
+use super::host::{HostLine, HostProtocol, InterruptSink, ScratchProtocol};
+use super::memory::{Access, MapError, MapView, MemoryMap};
+use super::net::{Caught, Watch};
 use super::queue_error::QueueError;
 use super::target::Target;
+
+pub(super) use self::fault::FaultLog;
+pub use self::fault::QueueFault;
+pub(super) use self::signal::Event;
 use crate::hsa::sys::amd_queue_t;
 
 /// Kernel dispatches of one queue that may run at the same time.
@@ -44,83 +59,6 @@ const PACKETS_PER_TURN: usize = 16;
 
 const READ_INDEX: u64 = offset_of!(amd_queue_t, read_dispatch_id) as u64;
 const INACTIVE_SIGNAL: u64 = offset_of!(amd_queue_t, queue_inactive_signal) as u64;
-
-/// Why the packet processor stopped a queue.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("queue {}, packet {packet_index}{}: {error}: {detail}", .queue.0, of_kernel(*.kernel_object))]
-pub struct QueueFault {
-    /// The queue that stopped.
-    pub queue: QueueId,
-    /// Index of the packet that failed.
-    pub packet_index: u64,
-    /// The kernel descriptor's address, when the packet was a kernel dispatch.
-    pub kernel_object: Option<GpuVa>,
-    /// The code stored into the queue's inactive signal.
-    pub error: QueueError,
-    /// What exactly happened: for a wave the address and words of the instruction.
-    pub detail: String,
-}
-
-fn of_kernel(kernel_object: Option<GpuVa>) -> String {
-    kernel_object.map_or_else(String::new, |object| format!(", kernel object {object}"))
-}
-
-/// Remembers the fault of the queue that failed last.
-#[derive(Debug, Default)]
-pub(super) struct FaultLog(Mutex<Option<QueueFault>>);
-
-impl FaultLog {
-    pub(super) fn last(&self) -> Option<QueueFault> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn record(&self, fault: QueueFault) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
-    }
-}
-
-/// Why a packet cannot be executed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Refusal {
-    error: QueueError,
-    detail: String,
-}
-
-impl Refusal {
-    fn new(error: QueueError, detail: impl Into<String>) -> Self {
-        Self { error, detail: detail.into() }
-    }
-}
-
-impl From<MemoryFault> for Refusal {
-    fn from(fault: MemoryFault) -> Self {
-        Self::new(QueueError::MemoryViolation, format!("packet processor: {fault}"))
-    }
-}
-
-impl From<LaunchError> for Refusal {
-    fn from(error: LaunchError) -> Self {
-        let code = match &error {
-            LaunchError::Descriptor(_) => QueueError::InvalidCode,
-            LaunchError::KernelArguments(_) => QueueError::MemoryViolation,
-            LaunchError::Scratch { .. } => QueueError::InsufficientScratch,
-            LaunchError::GroupSegment { .. } => QueueError::InvalidGroupSegment,
-            LaunchError::Workgroup { .. } => QueueError::WorkgroupTooLarge,
-        };
-        Self::new(code, error.to_string())
-    }
-}
-
-impl From<WaveFault> for Refusal {
-    fn from(fault: WaveFault) -> Self {
-        let code = match &fault {
-            WaveFault::IllegalInstruction { .. } => QueueError::IllegalInstruction,
-            WaveFault::Memory { .. } => QueueError::MemoryViolation,
-            WaveFault::Trap { .. } => QueueError::Trap,
-        };
-        Self::new(code, fault.to_string())
-    }
-}
 
 /// A packet between launch and completion.
 #[derive(Clone, Copy, Debug)]
@@ -139,11 +77,11 @@ impl Ticket {
         Self { packet_index, kernel_object: packet.kernel_object(), completion, start }
     }
 
-    fn complete(&self, bus: &Bus<'_>, interrupts: &mut Vec<u32>) -> Result<(), Failure> {
+    fn complete(&self, bus: &Bus<'_>, host: &mut HostLine) -> Result<(), Failure> {
         fence(Ordering::SeqCst);
         let Some(handle) = self.completion else { return Ok(()) };
         let times = Times { start: self.start, end: device_clock() };
-        signal::complete(bus, handle, times, interrupts).map_err(|fault| self.failed(fault.into()))
+        signal::complete(bus, handle, times, host).map_err(|fault| self.failed(fault.into()))
     }
 
     fn failed(&self, refusal: Refusal) -> Failure {
@@ -164,6 +102,8 @@ struct Flight {
     dispatch: Dispatch,
     slot: Slot,
     ticket: Ticket,
+    /// The queue's scratch memory, if the kernel uses it.
+    scratch: Option<Scratch>,
 }
 
 /// A barrier packet that waits, and with it everything behind it.
@@ -176,16 +116,22 @@ struct Gate {
 /// What the queues of a device use in turn.
 #[derive(Debug)]
 pub(super) struct Workbench {
+    pub(super) target: Target,
     /// Runs kernels and keeps what finished ones leave behind.
-    pub(super) engine: Engine,
-    /// Event ids of interrupts to raise when the turn is over.
-    pub(super) interrupts: Vec<u32>,
+    engine: Engine,
+    pub(super) host: HostLine,
+    watch: Option<Watch>,
 }
 
 impl Workbench {
-    /// The bench of a device with these shader cores.
-    pub(super) const fn new(target: Target) -> Self {
-        Self { engine: Engine::new(target), interrupts: Vec::new() }
+    /// The bench of a device with these shader cores, made on the thread that will use it.
+    pub(super) fn new(target: Target, protocol: HostProtocol, sink: Arc<dyn InterruptSink>) -> Self {
+        Self { target, engine: Engine::new(target), host: HostLine::new(protocol, sink), watch: Watch::this_thread() }
+    }
+
+    /// What the net caught since the last call.
+    pub(super) fn caught(&self) -> Option<Caught> {
+        self.watch.as_ref().and_then(Watch::caught)
     }
 }
 
@@ -207,13 +153,14 @@ pub(super) enum Turn {
 pub(super) struct QueueProcessor {
     id: QueueId,
     descriptor: QueueDescriptor,
-    doorbell: Arc<Doorbell>,
+    bell: Bell,
     faults: Arc<FaultLog>,
     shadow: Shadow,
     /// Index of the next packet to take off the ring.
     next: u64,
     flights: Vec<Flight>,
     gate: Option<Gate>,
+    scratch: ScratchDesk,
     stopped: bool,
 }
 
@@ -223,22 +170,32 @@ impl QueueProcessor {
         id: QueueId,
         descriptor: QueueDescriptor,
         read_index: u64,
-        doorbell: Arc<Doorbell>,
+        bell: Bell,
         memory: Arc<MemoryMap>,
         faults: Arc<FaultLog>,
     ) -> Result<Self, MapError> {
         let shadow = Shadow::new(memory, id)?;
         let flights = Vec::with_capacity(MAX_IN_FLIGHT);
-        Ok(Self { id, descriptor, doorbell, faults, shadow, next: read_index, flights, gate: None, stopped: false })
+        let scratch = ScratchDesk::new(descriptor.amd_queue);
+        Ok(Self { id, descriptor, bell, faults, shadow, next: read_index, flights, gate: None, scratch, stopped: false })
     }
 
     pub(super) fn id(&self) -> QueueId {
         self.id
     }
 
-    /// Whether a turn could do anything. Touches no shared memory but the doorbell.
+    pub(super) const fn bell(&self) -> &Bell {
+        &self.bell
+    }
+
+    /// Looks at a doorbell that lies in memory.
+    pub(super) fn look(&mut self, memory: &MapView<'_>) {
+        self.bell.look(memory);
+    }
+
+    /// Whether a turn could do anything. Touches no shared memory.
     pub(super) fn has_work(&self) -> bool {
-        !self.stopped && (self.doorbell.published_end() > self.next || self.gate.is_some() || !self.flights.is_empty())
+        !self.stopped && (self.bell.published_end() > self.next || self.gate.is_some() || !self.flights.is_empty())
     }
 
     /// One turn.
@@ -247,10 +204,19 @@ impl QueueProcessor {
             return Turn::Idle;
         }
         let outcome = self.launch(bus, bench).and_then(|launched| Ok(launched.max(self.execute(bus, bench)?)));
+        let outcome = match bench.caught() {
+            Some(caught) => outcome.and(Err(self.blame(caught))),
+            None => outcome,
+        };
         outcome.unwrap_or_else(|failure| {
             self.stop(bus, failure, bench);
             Turn::Progressed
         })
+    }
+
+    /// The net caught an access of this turn's outside a kernel's quantum.
+    fn blame(&self, caught: Caught) -> Failure {
+        Failure { packet_index: self.next.saturating_sub(1), kernel_object: None, refusal: caught.into() }
     }
 
     /// Takes packets off the ring until one must wait.
@@ -261,24 +227,24 @@ impl QueueProcessor {
                 if !gate.condition.poll(&bus.memory).map_err(|fault| gate.ticket.failed(fault.into()))? {
                     break;
                 }
-                gate.ticket.complete(bus, &mut bench.interrupts)?;
+                gate.ticket.complete(bus, &mut bench.host)?;
                 self.gate = None;
                 turn = Turn::Progressed;
             }
-            if self.doorbell.published_end() <= self.next || self.flights.len() == MAX_IN_FLIGHT {
+            if self.bell.published_end() <= self.next || self.flights.len() == MAX_IN_FLIGHT {
                 break;
             }
             let packet_index = self.next;
-            let fetched = self.fetch(bus).map_err(|fault| Failure { packet_index, kernel_object: None, refusal: fault.into() })?;
+            let fetched = self.fetch(bus, bench).map_err(|refusal| Failure { packet_index, kernel_object: None, refusal })?;
             let Some(packet) = fetched else { break };
             turn = Turn::Progressed;
-            self.enter(bus, packet_index, &packet, &mut bench.engine)?;
+            self.enter(bus, packet_index, &packet, bench)?;
         }
         Ok(turn)
     }
 
     /// Copies the packet at the head of the ring and frees its slot; `None` while it is not published or may not launch yet.
-    fn fetch(&mut self, bus: &Bus<'_>) -> Result<Option<RawPacket>, MemoryFault> {
+    fn fetch(&mut self, bus: &Bus<'_>, bench: &Workbench) -> Result<Option<RawPacket>, Refusal> {
         let slot = self.slot_of(self.next);
         let header = Header(bus.memory.load_acquire_u32(slot)? as u16);
         if !header.is_published() || (header.waits_for_all_before() && !self.flights.is_empty()) {
@@ -286,6 +252,9 @@ impl QueueProcessor {
         }
         let mut packet = RawPacket([0; 8]);
         bus.memory.window(slot, PACKET_BYTES, Access::Read)?.copy_to(&mut packet.0);
+        if !self.has_scratch_for(&packet, bus, bench)? {
+            return Ok(None);
+        }
         bus.memory.store_u16(slot, INVALID_HEADER)?;
         self.next += 1;
         // A plain write, but not before the slot is copied and marked: whoever sees the new index may fill the slot.
@@ -294,8 +263,24 @@ impl QueueProcessor {
         Ok(Some(packet))
     }
 
+    /// Whether the packet may launch as far as private memory goes. It stays in the ring until then, because that is where the
+    /// host looks for how much it needs.
+    fn has_scratch_for(&mut self, packet: &RawPacket, bus: &Bus<'_>, bench: &Workbench) -> Result<bool, Refusal> {
+        if self.flights.iter().any(|flight| flight.scratch.is_some()) {
+            return Ok(false);
+        }
+        let (Some(needed), ScratchProtocol::Negotiated) = (packet.private_segment(), bench.host.protocol().scratch) else {
+            return Ok(true);
+        };
+        if !self.flights.is_empty() {
+            return Ok(false);
+        }
+        let wave = compute::wave_size(bench.target, needed.kernel_object, &bus.memory)?;
+        Ok(self.scratch.settle(needed.bytes_per_work_item, wave, &bus.memory, &bench.host)? == Supply::Ready)
+    }
+
     /// Starts the active phase of a packet.
-    fn enter(&mut self, bus: &Bus<'_>, packet_index: u64, packet: &RawPacket, engine: &mut Engine) -> Result<(), Failure> {
+    fn enter(&mut self, bus: &Bus<'_>, packet_index: u64, packet: &RawPacket, bench: &mut Workbench) -> Result<(), Failure> {
         fence(Ordering::SeqCst);
         let ticket = Ticket::new(packet_index, packet);
         let kernel = match packet.decode().map_err(|refusal| ticket.failed(refusal))? {
@@ -303,7 +288,28 @@ impl QueueProcessor {
                 self.gate = Some(Gate { condition, ticket });
                 return Ok(());
             }
+            Packet::Commands(buffer) => {
+                pm4::execute(buffer, &bus.memory).map_err(|refusal| ticket.failed(refusal))?;
+                return ticket.complete(bus, &mut bench.host);
+            }
             Packet::Dispatch(kernel) => kernel,
+        };
+        self.start(bus, ticket, packet, &kernel, bench)
+    }
+
+    fn start(
+        &mut self,
+        bus: &Bus<'_>,
+        ticket: Ticket,
+        packet: &RawPacket,
+        kernel: &KernelDispatch,
+        bench: &mut Workbench,
+    ) -> Result<(), Failure> {
+        let scratch = match (kernel.private_segment_bytes, bench.host.protocol().scratch) {
+            (0, _) | (_, ScratchProtocol::Refused) => None,
+            (_, ScratchProtocol::Negotiated) => compute::wave_size(bench.target, kernel.kernel_object, &bus.memory)
+                .and_then(|wave| self.scratch.of_queue(wave, &bus.memory))
+                .map_err(|fault| ticket.failed(fault.into()))?,
         };
         let Some(slot) = self.shadow.keep(packet) else {
             let detail = "no room for a copy of the packet although fewer than the most are in flight";
@@ -314,15 +320,15 @@ impl QueueProcessor {
             dispatch_packet: self.shadow.address(slot),
             queue: self.descriptor.amd_queue,
             kernarg: kernel.kernarg,
-            dispatch_id: packet_index,
+            dispatch_id: ticket.packet_index,
             grid: kernel.grid,
             workgroup: kernel.workgroup,
             group_segment_bytes: kernel.group_segment_bytes,
             private_segment_bytes: kernel.private_segment_bytes,
-            scratch: None,
+            scratch,
         };
-        let dispatch = engine.launch(&launch, bus).map_err(|error| ticket.failed(error.into()))?;
-        self.flights.push(Flight { dispatch, slot, ticket });
+        let dispatch = bench.engine.launch(&launch, bus).map_err(|error| ticket.failed(error.into()))?;
+        self.flights.push(Flight { dispatch, slot, ticket, scratch });
         Ok(())
     }
 
@@ -331,7 +337,11 @@ impl QueueProcessor {
         let mut turn = Turn::Idle;
         let mut index = 0;
         while let Some(flight) = self.flights.get_mut(index) {
-            match flight.dispatch.run(bus, QUANTUM) {
+            let step = flight.dispatch.run(bus, QUANTUM);
+            if let Some(caught) = bench.caught() {
+                return Err(flight.ticket.failed(caught.into()));
+            }
+            match step {
                 Step::Yielded => {
                     turn = turn.max(Turn::Running);
                     index += 1;
@@ -340,7 +350,7 @@ impl QueueProcessor {
                     let flight = self.flights.swap_remove(index);
                     self.shadow.release(flight.slot);
                     // The host waits for the completion, and nobody for the engine.
-                    let completed = flight.ticket.complete(bus, &mut bench.interrupts);
+                    let completed = flight.ticket.complete(bus, &mut bench.host);
                     bench.engine.recycle(flight.dispatch);
                     completed?;
                     turn = Turn::Progressed;
@@ -359,14 +369,17 @@ impl QueueProcessor {
             bench.engine.recycle(flight.dispatch);
         }
         let Failure { packet_index, kernel_object, refusal: Refusal { error, detail } } = failure;
+        let fault = QueueFault { queue: self.id, packet_index, kernel_object, error, detail };
         // Before the signal, so that who wakes up on it finds it.
-        self.faults.record(QueueFault { queue: self.id, packet_index, kernel_object, error, detail });
+        bench.host.diagnose(&fault);
+        self.faults.record(fault);
         let inactive = bus.memory.load_u64(self.descriptor.amd_queue + INACTIVE_SIGNAL).map(GpuVa);
         if let Ok(handle) = inactive
             && !handle.is_null()
+            && signal::load_acquire(&bus.memory, handle) != Ok(scratch::DECLARED_DEAD)
         {
             // With the signal's own memory gone there is nobody left to tell but the fault log.
-            let _ = signal::store(&bus.memory, handle, error.signal_value(), &mut bench.interrupts);
+            let _ = signal::store(&bus.memory, handle, error.signal_value(), &mut bench.host);
         }
     }
 

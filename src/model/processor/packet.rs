@@ -7,13 +7,17 @@ use crate::hsa::sys;
 use crate::model::address::GpuVa;
 use crate::model::queue_error::QueueError;
 
-use super::Refusal;
 use super::barrier::{Comparison, Condition};
+use super::fault::Refusal;
+use super::pm4::CommandBuffer;
 
 /// Bytes of a packet and of a ring slot.
 pub(super) const PACKET_BYTES: u64 = 64;
 /// What the device leaves in a slot's header once it has taken the packet.
 pub(super) const INVALID_HEADER: u16 = sys::HSA_PACKET_TYPE_INVALID as u16;
+
+/// Vendor packet that jumps to PM4 commands (ROCr, `AqlQueue::ExecutePM4`).
+const FORMAT_PM4: u32 = 1;
 
 /// The low half of a packet's first word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +47,14 @@ pub(super) struct RawPacket(pub(super) [u64; 8]);
 pub(super) enum Packet {
     Dispatch(KernelDispatch),
     Barrier(Condition),
+    Commands(CommandBuffer),
+}
+
+/// Private memory that a dispatch asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PrivateSegment {
+    pub(super) bytes_per_work_item: u32,
+    pub(super) kernel_object: GpuVa,
 }
 
 /// The fields of a kernel dispatch packet that the device uses.
@@ -79,6 +91,13 @@ impl RawPacket {
         (Header(self.u16_at(0)).kind() == sys::HSA_PACKET_TYPE_KERNEL_DISPATCH).then(|| GpuVa(self.0[4]))
     }
 
+    /// What a dispatch needs of private memory, if it is one that can launch and needs any.
+    pub(super) fn private_segment(&self) -> Option<PrivateSegment> {
+        let kernel_object = self.kernel_object().filter(|object| !object.is_null())?;
+        let bytes_per_work_item = Some(self.u32_at(24)).filter(|bytes| *bytes != 0)?;
+        Some(PrivateSegment { bytes_per_work_item, kernel_object })
+    }
+
     /// Decodes and checks.
     pub(super) fn decode(&self) -> Result<Packet, Refusal> {
         let header = Header(self.u16_at(0));
@@ -100,9 +119,14 @@ impl RawPacket {
 
     fn vendor(&self) -> Result<Packet, Refusal> {
         let refuse = |detail: String| Err(Refusal::new(QueueError::InvalidVendorPacket, detail));
-        let format = u32::from(self.u16_at(2) & 0xff);
-        if format != sys::HSA_AMD_PACKET_TYPE_BARRIER_VALUE {
-            return refuse(format!("vendor packet format {format}; only the barrier-value packet (2) is known"));
+        match u32::from(self.u16_at(2) & 0xff) {
+            FORMAT_PM4 => {
+                return CommandBuffer::of_jump([4, 8, 12, 16].map(|byte| self.u32_at(byte))).map(Packet::Commands);
+            }
+            sys::HSA_AMD_PACKET_TYPE_BARRIER_VALUE => {}
+            format => {
+                return refuse(format!("vendor packet format {format}; PM4 commands (1) and the barrier value (2) are known"));
+            }
         }
         let comparison = match self.u32_at(32) {
             sys::HSA_SIGNAL_CONDITION_EQ => Comparison::Equal,

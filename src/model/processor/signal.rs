@@ -3,12 +3,15 @@
 use std::mem::offset_of;
 use std::sync::atomic::{Ordering, fence};
 
-use crate::hsa::sys::amd_signal_t;
+use crate::hsa::sys::{AMD_SIGNAL_KIND_USER, amd_signal_t};
 use crate::model::address::GpuVa;
 use crate::model::bus::{Admission, Bus};
+use crate::model::host::{EventProtocol, HostLine};
 use crate::model::memory::{MapView, MemoryFault};
 
 const VALUE: u64 = offset_of!(amd_signal_t, __bindgen_anon_1) as u64;
+/// The kind of a signal whose value means something, first in the signal.
+const KIND_USER: u64 = AMD_SIGNAL_KIND_USER as u64;
 const EVENT_MAILBOX: u64 = offset_of!(amd_signal_t, event_mailbox_ptr) as u64;
 const EVENT_ID: u64 = offset_of!(amd_signal_t, event_id) as u64;
 const START: u64 = offset_of!(amd_signal_t, start_ts) as u64;
@@ -21,26 +24,60 @@ pub(super) struct Times {
     pub(super) end: u64,
 }
 
-/// The interrupt a signal asks for: an event id, and the mailbox that tells the host which one it was.
+/// The interrupt a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Event {
-    mailbox: GpuVa,
-    id: u32,
+pub(in crate::model) enum Event {
+    /// The mailbox tells the host which event it was.
+    Posted { mailbox: GpuVa, id: u32 },
+    /// There is no mailbox.
+    Unposted { id: u32 },
 }
 
 impl Event {
-    fn of(memory: &MapView<'_>, signal: GpuVa) -> Result<Option<Self>, MemoryFault> {
-        let mailbox = GpuVa(memory.load_u64(signal + EVENT_MAILBOX)?);
-        if mailbox.is_null() {
-            return Ok(None);
+    fn of(memory: &MapView<'_>, signal: GpuVa, protocol: EventProtocol) -> Result<Option<Self>, MemoryFault> {
+        match protocol {
+            EventProtocol::MailboxAfterValue => {
+                let mailbox = GpuVa(memory.load_u64(signal + EVENT_MAILBOX)?);
+                if mailbox.is_null() {
+                    return Ok(None);
+                }
+                Ok(Some(Self::Posted { mailbox, id: memory.load_u32(signal + EVENT_ID)? }))
+            }
+            EventProtocol::BeforeValue => {
+                let id = memory.load_u32(signal + EVENT_ID)?;
+                Ok((id != 0).then_some(Self::Unposted { id }))
+            }
         }
-        Ok(Some(Self { mailbox, id: memory.load_u32(signal + EVENT_ID)? }))
     }
 
-    fn fire(self, memory: &MapView<'_>, interrupts: &mut Vec<u32>) {
-        // From the moment the value moved the host may tear the signal down, so a mailbox that is gone is no fault of the queue.
-        let _ = memory.store_u64(self.mailbox, u64::from(self.id));
-        interrupts.push(self.id);
+    /// The event of the signal whose value lies at `value`, for engines that know the value's address only. They name no event of
+    /// their own, so this matters only where the host has no other way to hear of it.
+    pub(in crate::model) fn of_value(memory: &MapView<'_>, value: GpuVa, host: &HostLine) -> Option<Self> {
+        let signal = GpuVa(value.0.checked_sub(VALUE)?);
+        if host.protocol().events != EventProtocol::BeforeValue || memory.load_u64(signal).ok()? != KIND_USER {
+            return None;
+        }
+        Self::of(memory, signal, EventProtocol::BeforeValue).ok().flatten()
+    }
+
+    /// To be called just before the value of a completion signal moves.
+    pub(in crate::model) fn announce(self, host: &HostLine) {
+        match self {
+            Self::Posted { .. } => {}
+            Self::Unposted { id } => host.raise_now(id),
+        }
+    }
+
+    /// To be called just after the value of a completion signal has moved.
+    fn confirm(self, memory: &MapView<'_>, host: &mut HostLine) {
+        match self {
+            Self::Posted { mailbox, id } => {
+                // From the moment the value moved the host may tear the signal down, so a mailbox that is gone is no fault of the queue.
+                let _ = memory.store_u64(mailbox, u64::from(id));
+                host.raise_after_turn(id);
+            }
+            Self::Unposted { .. } => {}
+        }
     }
 }
 
@@ -49,28 +86,47 @@ pub(super) fn load_acquire(memory: &MapView<'_>, signal: GpuVa) -> Result<i64, M
     memory.load_acquire_u64(signal + VALUE).map(|value| value as i64)
 }
 
-/// Completes a packet: timestamps by plain writes, then the value goes down by one AtomicOp, and only when that arrived does the
+/// Completes a packet: timestamps by plain writes, then the value goes down by one AtomicOp, and only if that arrives does the
 /// signal's event fire.
-pub(super) fn complete(bus: &Bus<'_>, signal: GpuVa, times: Times, interrupts: &mut Vec<u32>) -> Result<(), MemoryFault> {
-    let event = Event::of(&bus.memory, signal)?;
+pub(super) fn complete(bus: &Bus<'_>, signal: GpuVa, times: Times, host: &mut HostLine) -> Result<(), MemoryFault> {
+    let event = Event::of(&bus.memory, signal, host.protocol().events)?;
     bus.memory.store_u64(signal + START, times.start)?;
     bus.memory.store_u64(signal + END, times.end)?;
     let minus_one = u64::MAX;
-    if bus.add_u64(signal + VALUE, minus_one)? == Admission::Performed
+    let announce = || {
+        if let Some(event) = event {
+            event.announce(host);
+        }
+    };
+    if bus.add_u64_announced(signal + VALUE, minus_one, announce)? == Admission::Performed
         && let Some(event) = event
     {
-        event.fire(&bus.memory, interrupts);
+        event.confirm(&bus.memory, host);
     }
     Ok(())
 }
 
-/// Stores a value by a plain write, which needs no AtomicOps, and fires the signal's event.
-pub(super) fn store(memory: &MapView<'_>, signal: GpuVa, value: i64, interrupts: &mut Vec<u32>) -> Result<(), MemoryFault> {
-    let event = Event::of(memory, signal)?;
+/// Tells the host something through a queue's inactive signal: a plain write, which needs no AtomicOps, and then the signal's
+/// event. The host keeps such a signal until the queue is gone, so the event is never too late.
+pub(super) fn store(memory: &MapView<'_>, signal: GpuVa, value: i64, host: &mut HostLine) -> Result<(), MemoryFault> {
+    let event = tell(memory, signal, value, host)?;
+    if let Some(event) = event {
+        event.confirm(memory, host);
+    }
+    Ok(())
+}
+
+/// As [`store`], for a queue that goes on: without a mailbox to write.
+pub(super) fn ask(memory: &MapView<'_>, signal: GpuVa, value: i64, host: &HostLine) -> Result<(), MemoryFault> {
+    tell(memory, signal, value, host).map(|_| ())
+}
+
+fn tell(memory: &MapView<'_>, signal: GpuVa, value: i64, host: &HostLine) -> Result<Option<Event>, MemoryFault> {
+    let event = Event::of(memory, signal, host.protocol().events)?;
     fence(Ordering::Release);
     memory.store_u64(signal + VALUE, value as u64)?;
     if let Some(event) = event {
-        event.fire(memory, interrupts);
+        event.announce(host);
     }
-    Ok(())
+    Ok(event)
 }

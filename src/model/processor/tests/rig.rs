@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::model::address::GpuVa;
 use crate::model::gpu::{Doorbell, Gpu, InterruptSink, QueueDescriptor, QueueId};
+use crate::model::host::HostProtocol;
 use crate::model::memory::{Home, HostPtr, Mapping, Protection};
 use crate::model::target::Target;
 use crate::model::test_path::TestPath;
@@ -105,9 +106,14 @@ impl Rig {
 
     /// The founding device as it was found: AtomicOp Requester Enable clear.
     pub(super) fn without_atomic_ops() -> Self {
+        Self::driven_by(HostProtocol::EMBEDDED)
+    }
+
+    /// The same for a host of other customs.
+    pub(super) fn driven_by(host: HostProtocol) -> Self {
         let files = TestPath::below_root_port();
         let interrupts = Arc::new(Interrupts::default());
-        let gpu = Gpu::over(Target::Gfx803, files.open(), Arc::clone(&interrupts) as Arc<dyn InterruptSink>).unwrap();
+        let gpu = Gpu::over(Target::Gfx803, files.open(), host, Arc::clone(&interrupts) as Arc<dyn InterruptSink>).unwrap();
         let arena = Arena::new(64);
         arena.map(&gpu, Protection::ReadWrite);
         let code = Arena::new(4);
