@@ -41,7 +41,7 @@ struct Kernel {
 }
 
 /// The targets that the interpreter executes.
-const TARGETS: [Target; 2] = [Target::Gfx803, Target::Gfx1100];
+const TARGETS: [Target; 3] = Target::ALL;
 
 /// Runs a test for each target; what it prints names the target that failed.
 fn on_every_target(test: impl Fn(Target)) {

@@ -1,7 +1,7 @@
 //! The state of one wavefront.
 
 use super::LANES;
-use super::operand::{ScalarRegister, ScalarSource, VectorRegister};
+use super::operand::{AccumulatorRegister, ScalarRegister, ScalarSource, VectorRegister};
 use super::private::PrivateMemory;
 use crate::model::address::GpuVa;
 use crate::model::target::WaveSize;
@@ -25,6 +25,8 @@ const VECTOR_REGISTERS: usize = 256;
 #[derive(Debug)]
 pub struct Wave {
     vector: Box<[Row; VECTOR_REGISTERS]>,
+    /// Empty until the first write: few kernels use it.
+    accumulators: Vec<Row>,
     scalar: [u32; ScalarRegister::COUNT],
     size: WaveSize,
     /// The lanes that exist.
@@ -54,6 +56,7 @@ impl Wave {
         let rows = vec![Row::ZERO; VECTOR_REGISTERS].into_boxed_slice();
         Self {
             vector: rows.try_into().expect("a slice of 256 rows is an array of 256 rows"),
+            accumulators: Vec::new(),
             scalar: [0; ScalarRegister::COUNT],
             size: WaveSize::Lanes64,
             lanes: u64::MAX,
@@ -173,6 +176,29 @@ impl Wave {
     #[inline(always)]
     pub fn vector_mut(&mut self, register: VectorRegister) -> &mut Row {
         &mut self.vector[register.0 as usize]
+    }
+
+    /// A register of the accumulation file.
+    pub(crate) fn accumulator(&self, register: AccumulatorRegister) -> &Row {
+        const ZERO: Row = Row::ZERO;
+        self.accumulators.get(usize::from(register.0)).unwrap_or(&ZERO)
+    }
+
+    /// Copies the active lanes of an accumulation register.
+    pub(crate) fn read_accumulator(&mut self, destination: VectorRegister, a: AccumulatorRegister) {
+        let values = self.accumulator(a).0;
+        self.write_active(destination, &values);
+    }
+
+    /// Writes the active lanes of an accumulation register.
+    pub(crate) fn write_accumulator(&mut self, register: AccumulatorRegister, values: &[u32; LANES]) {
+        if self.accumulators.is_empty() {
+            self.accumulators.resize(VECTOR_REGISTERS, Row::ZERO);
+        }
+        let lanes = self.exec();
+        for lane in lanes_of(lanes) {
+            self.accumulators[usize::from(register.0)].0[lane] = values[lane];
+        }
     }
 
     /// A 32-bit scalar source.

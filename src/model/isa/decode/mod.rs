@@ -5,6 +5,7 @@ pub mod gfx11;
 pub mod gfx8;
 pub mod gfx9;
 mod lds;
+mod packed;
 mod rdna3;
 mod scalar;
 mod vector;
@@ -13,9 +14,9 @@ mod vector;
 mod tests;
 
 use super::instruction::{
-    Bitwise, CarryOp, CompareEffect, Condition, Element, FloatBinary, FloatTernary, FloatUnary, HardwareRegister, Instruction,
-    LdsAtomic, OldValue, ScalarBinary, ScalarImmediate, ScalarTest, ScalarUnary, Shift64, Signedness, VectorBinary, VectorTernary,
-    VectorTest, VectorUnary,
+    Bitwise, CarryOp, CompareEffect, Condition, Double, Element, FloatBinary, FloatTernary, FloatUnary, HardwareRegister,
+    Instruction, LdsAtomic, OldValue, ScalarBinary, ScalarImmediate, ScalarTest, ScalarUnary, Shift64, Signedness, VectorBinary,
+    VectorTernary, VectorTest, VectorUnary,
 };
 use super::operand::{LITERAL, Numbering, OperandSize, ScalarSource};
 use crate::model::bus::{OperandWidth, RmwOp};
@@ -64,6 +65,7 @@ pub(crate) enum Sopk {
     SetHardwareRegisterLiteral,
     WaitForStores,
     Wait,
+    Call,
 }
 
 /// SOPP operations by meaning of their constant.
@@ -92,6 +94,8 @@ pub(crate) enum Vop1 {
     Float(FloatUnary),
     ReadFirstLane,
     Swap,
+    Move64,
+    AccumulatorMove,
 }
 
 /// VOP2 operations by operand shape.
@@ -113,6 +117,8 @@ pub(crate) enum Vop2 {
     FusedMultiplyByLiteral,
     /// `a * b + literal`
     FusedAddLiteral,
+    /// Double precision; the destination is the addend.
+    FusedMultiplyAccumulate64,
 }
 
 /// VOP3 operations that have no shorter form, by operand shape.
@@ -128,6 +134,8 @@ pub(crate) enum Vop3 {
     Float(FloatTernary),
     Shift64(Shift64),
     MultiplyAdd64(Signedness),
+    ShiftLeftAdd64,
+    Double(Double),
     ReadLane,
     WriteLane,
     MaskedCount(super::instruction::MaskHalf),
@@ -254,6 +262,7 @@ fn gcn(opcodes: &Opcodes, code: &[u32]) -> Option<Decoded> {
     }
     let second = Second(second?);
     let instruction = match first >> 26 {
+        0b11_0100 if opcodes.numbering == Numbering::Gfx9 && first >> 23 == packed::PREFIX => packed::vop3p(words, second),
         0b11_0000 => scalar::smem(opcodes, words, second),
         0b11_0100 => vector::vop3(opcodes, words, second),
         0b11_0110 => lds::lds(opcodes, words, second),

@@ -111,6 +111,7 @@ pub(super) fn sopk(opcodes: &Opcodes, words: Words) -> Option<Decoded> {
             register: (opcodes.hardware_register)(value & 0x3f),
             field: BitField { offset: (value >> 6 & 0x1f) as u8, bits: (value >> 11) as u8 + 1 },
         })),
+        Sopk::Call => Some(one_word(Instruction::Call { destination: register()?, words: value.cast_signed() })),
         Sopk::WaitForStores if value == 0 => Some(one_word(Instruction::WaitForStores)),
         Sopk::WaitForStores | Sopk::Wait => Some(one_word(Instruction::Order)),
         Sopk::SetHardwareRegister => set(1),

@@ -1,8 +1,10 @@
 //! VOP1, VOP2, VOPC and VOP3.
 
 use super::{Decoded, Opcodes, Second, Vop1, Vop2, Vop3, Words, size_with_literal};
-use crate::model::isa::instruction::{CompareEffect, FloatModifiers, FloatTernary, Instruction, VectorTest};
-use crate::model::isa::operand::{Numbering, OperandSize, ScalarRegister, ScalarSource, VectorRegister, VectorSource};
+use crate::model::isa::instruction::{CompareEffect, Double, FloatModifiers, FloatTernary, Instruction, VectorTest};
+use crate::model::isa::operand::{
+    AccumulatorRegister, Numbering, OperandSize, ScalarRegister, ScalarSource, VectorRegister, VectorSource,
+};
 
 /// The operands that an encoding provides, for the shapes that VOP1, VOP2, VOPC and VOP3 share.
 pub(super) struct Operands {
@@ -59,6 +61,14 @@ impl Operands {
             Vop1::Float(op) => {
                 Instruction::FloatUnary { op, destination: self.register(), a: self.word(0)?, modifiers: self.modifiers }
             }
+            Vop1::Move64 => Instruction::Move64 { destination: self.register(), a: self.source(0, OperandSize::Bits64)? },
+            Vop1::AccumulatorMove => match self.word(0)? {
+                VectorSource::Vector(VectorRegister(a)) => Instruction::AccumulatorMove {
+                    destination: AccumulatorRegister(self.destination as u8),
+                    a: AccumulatorRegister(a),
+                },
+                VectorSource::Scalar(_) => return None,
+            },
             Vop1::Swap => match self.word(0)? {
                 VectorSource::Vector(b) => Instruction::SwapRegisters { a: self.register(), b },
                 VectorSource::Scalar(_) => return None,
@@ -68,6 +78,10 @@ impl Operands {
     }
 
     pub(super) fn two_sources(&self, op: Vop2) -> Option<Instruction> {
+        if let Vop2::FusedMultiplyAccumulate64 = op {
+            let addend = VectorSource::Vector(self.register());
+            return self.double(Double::FusedMultiplyAdd, addend);
+        }
         if !matches!(op, Vop2::Float(_) | Vop2::MultiplyAccumulate | Vop2::FusedMultiplyAccumulate) {
             self.without_modifiers()?;
         }
@@ -90,11 +104,17 @@ impl Operands {
             Vop2::FusedMultiplyAccumulate => fused(a, b, VectorSource::Vector(destination)),
             Vop2::FusedMultiplyByLiteral => fused(a, self.literal_source()?, b),
             Vop2::FusedAddLiteral => fused(a, b, self.literal_source()?),
+            Vop2::FusedMultiplyAccumulate64 => return None,
         })
     }
 
+    fn double(&self, op: Double, c: VectorSource) -> Option<Instruction> {
+        let (a, b) = (self.source(0, OperandSize::Bits64)?, self.source(1, OperandSize::Bits64)?);
+        Some(Instruction::Double { op, destination: self.register(), a, b, c, modifiers: self.modifiers })
+    }
+
     pub(super) fn three_sources(&self, op: Vop3) -> Option<Instruction> {
-        if !matches!(op, Vop3::Float(_) | Vop3::Short1(_) | Vop3::Short2(_)) {
+        if !matches!(op, Vop3::Float(_) | Vop3::Double(_) | Vop3::Short1(_) | Vop3::Short2(_)) {
             self.without_modifiers()?;
         }
         let (destination, carry_out) = (self.register(), self.carry_out);
@@ -122,6 +142,17 @@ impl Operands {
                 b: word(1)?,
                 c: self.source(2, OperandSize::Bits64)?,
             },
+            Vop3::ShiftLeftAdd64 => Instruction::ShiftLeftAdd64 {
+                destination,
+                value: self.source(0, OperandSize::Bits64)?,
+                amount: word(1)?,
+                addend: self.source(2, OperandSize::Bits64)?,
+            },
+            Vop3::Double(Double::FusedMultiplyAdd) => {
+                return self.double(Double::FusedMultiplyAdd, self.source(2, OperandSize::Bits64)?);
+            }
+            // These have two sources; the third is not looked at.
+            Vop3::Double(op) => return self.double(op, VectorSource::Scalar(ScalarSource::Constant(0))),
             Vop3::ReadLane => Instruction::ReadLane { destination: self.scalar_register()?, a: word(0)?, lane: self.scalar(1)? },
             Vop3::WriteLane => Instruction::WriteLane { destination, value: self.scalar(0)?, lane: self.scalar(1)? },
             Vop3::MaskedCount(half) => Instruction::MaskedCount { half, destination, a: word(0)?, b: word(1)? },

@@ -42,6 +42,10 @@ pub(super) fn unary(wave: &mut Wave, op: FloatUnary, destination: VectorRegister
         Op::Truncate => map1(wave, destination, a, |a| modifiers.output(input(a).trunc())),
         Op::Ceiling => map1(wave, destination, a, |a| modifiers.output(input(a).ceil())),
         Op::RoundEven => map1(wave, destination, a, |a| modifiers.output(input(a).round_ties_even())),
+        // The device is off by one unit in the last place at most; this is the rounded result.
+        Op::Reciprocal => map1(wave, destination, a, |a| modifiers.output(1.0 / input(a))),
+        Op::ReciprocalSquareRoot => map1(wave, destination, a, |a| modifiers.output(1.0 / input(a).sqrt())),
+        Op::SquareRoot => map1(wave, destination, a, |a| modifiers.output(input(a).sqrt())),
         Op::Floor => map1(wave, destination, a, |a| modifiers.output(input(a).floor())),
     }
 }

@@ -2,11 +2,13 @@
 #![allow(clippy::needless_range_loop, reason = "a lane indexes several rows at once")]
 
 mod clock;
+mod double;
 mod dual;
 mod flat;
 mod float;
 mod integer;
 mod lds;
+mod packed;
 mod private;
 mod rows;
 mod scalar;
@@ -170,6 +172,11 @@ fn execute(wave: &mut Wave, lds: &mut Lds, bus: &Bus<'_>, instruction: &Instruct
             wave.set_scalar_pair(destination, next_pc.0);
             return Ok(Next::Jump);
         }
+        Instruction::Call { destination, words } => {
+            wave.set_scalar_pair(destination, next_pc.0);
+            wave.pc = next_pc + (i64::from(words) * 4).cast_unsigned();
+            return Ok(Next::Jump);
+        }
         Instruction::ScalarUnary { op, destination, a } => scalar::unary(wave, op, destination, a),
         Instruction::SaveExec { op, size, destination, a } => scalar::save_exec(wave, op, size, destination, a),
         Instruction::WriteExec { op, size, destination, a } => scalar::write_exec(wave, op, size, destination, a),
@@ -201,6 +208,23 @@ fn execute(wave: &mut Wave, lds: &mut Lds, bus: &Bus<'_>, instruction: &Instruct
         Instruction::SwapRegisters { a, b } => vector::swap(wave, a, b),
         Instruction::MaskedCount { half, destination, a, b } => vector::masked_count(wave, half, destination, a, b),
         Instruction::Shift64 { op, destination, amount, value } => vector::shift64(wave, op, destination, amount, value),
+        Instruction::Move64 { destination, a } => vector::move64(wave, destination, a),
+        Instruction::ShiftLeftAdd64 { destination, value, amount, addend } => {
+            vector::shift_left_add64(wave, destination, value, amount, addend);
+        }
+        Instruction::Double { op, destination, a, b, c, modifiers } => {
+            double::execute(wave, op, destination, [a, b, c], modifiers);
+        }
+        Instruction::Packed { op, destination, a, b, c, choice } => packed::execute(wave, op, destination, [a, b, c], choice),
+        Instruction::AccumulatorRead { destination, a } => wave.read_accumulator(destination, a),
+        Instruction::AccumulatorWrite { destination, a } => {
+            let values = rows::read(wave, a);
+            wave.write_accumulator(destination, &values);
+        }
+        Instruction::AccumulatorMove { destination, a } => {
+            let values = wave.accumulator(a).0;
+            wave.write_accumulator(destination, &values);
+        }
         Instruction::MultiplyAdd64 { signedness, destination, carry_out, a, b, c } => {
             vector::multiply_add64(wave, signedness, destination, carry_out, [a, b, c]);
         }

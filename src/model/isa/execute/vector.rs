@@ -92,7 +92,7 @@ pub(super) fn masked_count(wave: &mut Wave, half: MaskHalf, destination: VectorR
 }
 
 #[inline(always)]
-fn write_wide(wave: &mut Wave, destination: VectorRegister, values: impl Fn(usize) -> u64) {
+pub(super) fn write_wide(wave: &mut Wave, destination: VectorRegister, values: impl Fn(usize) -> u64) {
     let (mut low, mut high) = ([0; LANES], [0; LANES]);
     for lane in 0..LANES {
         let value = values(lane);
@@ -101,6 +101,28 @@ fn write_wide(wave: &mut Wave, destination: VectorRegister, values: impl Fn(usiz
     }
     wave.write_active(destination, &low);
     wave.write_active(destination.plus(1), &high);
+}
+
+#[inline(always)]
+pub(super) fn move64(wave: &mut Wave, destination: VectorRegister, a: VectorSource) {
+    let (low, high) = read_wide(wave, a);
+    wave.write_active(destination, &low);
+    wave.write_active(destination.plus(1), &high);
+}
+
+/// The amount has three bits, and more than four is not defined (CDNA3 "V_LSHL_ADD_U64"); here it shifts as far as it says.
+#[inline(always)]
+pub(super) fn shift_left_add64(
+    wave: &mut Wave,
+    destination: VectorRegister,
+    value: VectorSource,
+    amount: VectorSource,
+    addend: VectorSource,
+) {
+    let ((low, high), amount, (addend_low, addend_high)) = (read_wide(wave, value), read(wave, amount), read_wide(wave, addend));
+    write_wide(wave, destination, |lane| {
+        (wide(low[lane], high[lane]) << (amount[lane] & 7)).wrapping_add(wide(addend_low[lane], addend_high[lane]))
+    });
 }
 
 #[inline(always)]

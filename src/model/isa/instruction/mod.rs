@@ -1,10 +1,14 @@
 //! The decoded form of an instruction: what to do and with which operands, free of encodings and generations.
 
+mod memory;
 mod operations;
 
+pub use memory::*;
 pub use operations::*;
 
-use super::operand::{GlobalAddress, OperandSize, ScalarRegister, ScalarSource, ScratchAddress, VectorRegister, VectorSource};
+use super::operand::{
+    AccumulatorRegister, GlobalAddress, OperandSize, ScalarRegister, ScalarSource, ScratchAddress, VectorRegister, VectorSource,
+};
 use crate::model::bus::{OperandWidth, RmwOp};
 
 /// One decoded instruction.
@@ -44,6 +48,11 @@ pub enum Instruction {
     SwapProgramCounter {
         destination: ScalarRegister,
         source: ScalarSource,
+    },
+    /// To `target`, a distance in words from the next instruction, keeping the address of that.
+    Call {
+        destination: ScalarRegister,
+        words: i16,
     },
     ScalarUnary {
         op: ScalarUnary,
@@ -189,6 +198,47 @@ pub enum Instruction {
         amount: VectorSource,
         value: VectorSource,
     },
+    /// 64 bits at once.
+    Move64 {
+        destination: VectorRegister,
+        a: VectorSource,
+    },
+    /// `(value << amount) + addend`, of 64 bits.
+    ShiftLeftAdd64 {
+        destination: VectorRegister,
+        value: VectorSource,
+        amount: VectorSource,
+        addend: VectorSource,
+    },
+    Double {
+        op: Double,
+        destination: VectorRegister,
+        a: VectorSource,
+        b: VectorSource,
+        c: VectorSource,
+        modifiers: FloatModifiers,
+    },
+    /// One operation on the two words of register pairs.
+    Packed {
+        op: Packed,
+        destination: VectorRegister,
+        a: VectorSource,
+        b: VectorSource,
+        c: VectorSource,
+        choice: PackedChoice,
+    },
+    AccumulatorRead {
+        destination: VectorRegister,
+        a: AccumulatorRegister,
+    },
+    AccumulatorWrite {
+        destination: AccumulatorRegister,
+        a: VectorSource,
+    },
+    AccumulatorMove {
+        destination: AccumulatorRegister,
+        a: AccumulatorRegister,
+    },
     /// 32 x 32 + 64 bits.
     MultiplyAdd64 {
         signedness: Signedness,
@@ -301,6 +351,7 @@ impl Instruction {
                 | Self::Barrier
                 | Self::Trap { .. }
                 | Self::Branch { .. }
+                | Self::Call { .. }
                 | Self::SetProgramCounter { .. }
                 | Self::SwapProgramCounter { .. }
         )

@@ -1,6 +1,5 @@
 //! What instructions do, apart from their operands.
 
-use crate::model::bus::RmwOp;
 use crate::model::isa::operand::{ScalarRegister, VectorRegister, VectorSource};
 
 /// Two-input bitwise operations; the scalar unit has each in 32 and 64 bits.
@@ -198,6 +197,9 @@ pub enum FloatUnary {
     Ceiling,
     RoundEven,
     Floor,
+    Reciprocal,
+    ReciprocalSquareRoot,
+    SquareRoot,
 }
 
 /// Two-source vector operations on integers and bits.
@@ -378,50 +380,6 @@ pub struct FloatModifiers {
     pub clamp: bool,
 }
 
-/// Whether an atomic gives the old value back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OldValue {
-    /// To the destination register.
-    Returned,
-    /// Thrown away.
-    Discarded,
-}
-
-/// Whether a load may come from a cache.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Coherence {
-    /// Ordinary data.
-    Cached,
-    /// `glc`: what compilers use for atomic loads; each lane's value is read in one piece.
-    Global,
-}
-
-/// Size and extension of a narrow or wide element in memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Element {
-    /// 8 bits, zero-extended.
-    Unsigned8,
-    /// 8 bits, sign-extended.
-    Signed8,
-    /// 16 bits, zero-extended.
-    Unsigned16,
-    /// 16 bits, sign-extended.
-    Signed16,
-    /// This many 32-bit words, one to four.
-    Words(u8),
-}
-
-/// Atomic operations of LDS: those of memory and three more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LdsAtomic {
-    /// As in memory; compare-and-swap takes the compare value first.
-    Rmw(RmwOp),
-    /// `data - old`.
-    SubtractReversed,
-    /// `(old & !data0) | data1`.
-    MaskedOr,
-}
-
 /// Half of a 32-bit word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WordHalf {
@@ -480,30 +438,6 @@ pub struct DualHalf {
     pub b: VectorRegister,
 }
 
-/// Lane exchanges through the LDS unit, which touch no memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LaneExchange {
-    /// Every lane sends to the lane that its address plus this offset names.
-    Push(u16),
-    /// Every lane reads the lane that its address plus this offset names.
-    Pull(u16),
-    /// As the first, among 32 lanes.
-    PushWithin32(u16),
-    /// As the second, among 32 lanes.
-    PullWithin32(u16),
-    /// The pattern in the offset field.
-    Swizzle(u16),
-}
-
-/// Two addresses of one LDS instruction, in bytes after the address register.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LdsPair {
-    /// Of the first element.
-    pub first: u32,
-    /// Of the second element.
-    pub second: u32,
-}
-
 /// Which half of the wave a lane count looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MaskHalf {
@@ -528,4 +462,39 @@ impl CarryOp {
     pub const fn reads_carry(self) -> bool {
         matches!(self, Self::AddCarry | Self::SubtractBorrow | Self::SubtractBorrowReversed)
     }
+}
+
+/// Operations on double precision.
+#[allow(missing_docs, reason = "named as in the instruction set")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Double {
+    Add,
+    Multiply,
+    Min,
+    Max,
+    FusedMultiplyAdd,
+}
+
+/// Operations on the two words of register pairs (CDNA3 "Packed 32-bit instructions").
+#[allow(missing_docs, reason = "named as in the instruction set")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packed {
+    FusedMultiplyAdd,
+    Multiply,
+    Add,
+    /// The low word comes from the first source, the high word from the second.
+    Move,
+}
+
+/// What a packed operation takes from its sources; bit `n` speaks of source `n`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PackedChoice {
+    /// The low result takes the high word (`op_sel`).
+    pub high_for_low: u8,
+    /// The high result takes the high word (`op_sel_hi`).
+    pub high_for_high: u8,
+    /// The low result takes the negative (`neg_lo`).
+    pub negate_low: u8,
+    /// The high result takes the negative (`neg_hi`).
+    pub negate_high: u8,
 }
