@@ -8,7 +8,7 @@ use crate::model::isa::instruction::{
     Coherence, DualHalf, DualOp, FloatBinary, FloatModifiers, Instruction, LaneExchange, LdsAtomic, OldValue, ScalarOffset,
 };
 use crate::model::isa::operand::{
-    AddressBase, GlobalAddress, LITERAL, OperandSize, ScalarRegister, Segment, VectorRegister, VectorSource,
+    AddressBase, GlobalAddress, LITERAL, OperandSize, ScalarRegister, ScratchAddress, Segment, VectorRegister, VectorSource,
 };
 
 /// Operand number of `null`, which stands for "no register".
@@ -171,6 +171,14 @@ fn local(opcodes: &Opcodes, words: Words, second: Second) -> Option<Instruction>
 fn flat(opcodes: &Opcodes, words: Words, second: Second) -> Option<Instruction> {
     let register = |low| VectorRegister(second.bits(low, 8) as u8);
     let (data, destination) = (register(8), register(24));
+    if words.bits(16, 2) == SCRATCH {
+        let address = scratch_address(words, second)?;
+        return Some(match (opcodes.flat)(words.bits(18, 7))? {
+            Flat::Load(element) => Instruction::ScratchLoad { element, destination, address },
+            Flat::Store(element) => Instruction::ScratchStore { element, address, data },
+            Flat::Atomic(..) => return None,
+        });
+    }
     let address = address(words, second)?;
     let globally_coherent = words.bits(14, 1) == 1;
     Some(match (opcodes.flat)(words.bits(18, 7))? {
@@ -186,13 +194,29 @@ fn flat(opcodes: &Opcodes, words: Words, second: Second) -> Option<Instruction> 
     })
 }
 
+/// Segments of the FLAT encoding (bits 17:16).
+const FLAT: u32 = 0b00;
+const SCRATCH: u32 = 0b01;
+const GLOBAL: u32 = 0b10;
+
+/// Either register may be missing: SVE says whether the lanes' register counts.
+fn scratch_address(words: Words, second: Second) -> Option<ScratchAddress> {
+    let has_lanes = second.bits(23, 1) == 1;
+    let wave = match second.bits(16, 7) {
+        NULL => None,
+        number => Some(words.numbering.register(number)?),
+    };
+    let lanes = has_lanes.then_some(VectorRegister(second.bits(0, 8) as u8));
+    Some(ScratchAddress { lanes, wave, offset: signed(words.bits(0, 13), 13) })
+}
+
 fn address(words: Words, second: Second) -> Option<GlobalAddress> {
     let offset = signed(words.bits(0, 13), 13);
     let (lanes, scalar) = (VectorRegister(second.bits(0, 8) as u8), second.bits(16, 7));
     Some(match words.bits(16, 2) {
         // FLAT adds no scalar register, and its offset is not negative.
-        0b00 if scalar == NULL && offset >= 0 => GlobalAddress { base: AddressBase::Lanes(lanes), offset, segment: Segment::Flat },
-        0b10 => {
+        FLAT if scalar == NULL && offset >= 0 => GlobalAddress { base: AddressBase::Lanes(lanes), offset, segment: Segment::Flat },
+        GLOBAL => {
             let base = match scalar {
                 NULL => AddressBase::Lanes(lanes),
                 number => AddressBase::ScalarAndLanes(words.numbering.register(number)?, lanes),
