@@ -156,7 +156,7 @@ impl Machine {
         Ok(Self { sysfs_root, endpoint, device_id: device_id(&config), private: Some(directory) })
     }
 
-    /// Removes the tree if it is this process's own, for who cannot drop the value at the end of the process.
+    /// Removes the files if they are this process's own. A device that has started keeps what it has mapped of them.
     pub fn clear_away(&self) {
         if let Some(directory) = &self.private {
             // What cannot be removed stays in the directory for temporary files.

@@ -225,7 +225,7 @@ pub struct Model {
     host: Arc<Host>,
     doorbells: Arc<DoorbellPage>,
     space: OnceLock<Space>,
-    machine: Machine,
+    _machine: Machine,
 }
 
 impl Model {
@@ -244,7 +244,9 @@ impl Model {
         };
         let host = Arc::new(Host::default());
         let gpu = Gpu::start(&config, Arc::clone(&host) as Arc<dyn InterruptSink>)?;
-        Ok(Self { gpu, host, doorbells: Arc::default(), space: OnceLock::new(), machine })
+        // The device has mapped what it needs of a tree of its own, and a process that aborts would leave the files behind.
+        machine.clear_away();
+        Ok(Self { gpu, host, doorbells: Arc::default(), space: OnceLock::new(), _machine: machine })
     }
 
     /// Learns where the GPU's addresses lie.
@@ -325,7 +327,6 @@ impl Model {
     /// Ends the device with its process, which cannot drop it.
     pub fn switch_off(&self) {
         self.gpu.power_off();
-        self.machine.clear_away();
     }
 }
 

@@ -394,13 +394,19 @@ fn queues_that_the_model_does_not_have_are_refused() {
 }
 
 #[test]
-fn a_model_that_is_switched_off_leaves_no_tree_behind() {
-    let runtime = Runtime::new(Target::Gfx1100);
-    let root = runtime.model.machine.sysfs_root.clone();
+fn a_model_leaves_no_tree_of_its_own_behind_even_if_its_process_aborts() {
+    let machine = Machine::of_its_own(Target::Gfx1100).unwrap();
+    let root = machine.sysfs_root.clone();
     assert!(root.exists());
+    let _model = Model::of(Target::Gfx1100, machine).unwrap();
+    assert!(!root.exists());
+}
+
+#[test]
+fn a_model_that_is_switched_off_touches_nothing_any_more() {
+    let runtime = Runtime::new(Target::Gfx1100);
     let (queue, done) = (runtime.queue(), runtime.signal(1, 0));
     runtime.model.switch_off();
     runtime.submit(queue, barrier(done));
-    assert!(!root.exists());
     assert_eq!(runtime.value(done), 1);
 }
