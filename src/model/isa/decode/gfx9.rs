@@ -4,7 +4,7 @@
 
 use super::{Opcodes, Sop1, Sopk, Vop1, Vop2, Vop3, gfx8};
 use crate::model::isa::instruction::{
-    Bitwise, Double, FloatUnary, Instruction, ScalarBinary, VectorBinary, VectorTernary, WordHalf,
+    Bitwise, Double, FloatBinary, FloatUnary, Instruction, ScalarBinary, VectorBinary, VectorTernary, WordHalf,
 };
 use crate::model::isa::operand::{Numbering, OperandSize};
 
@@ -97,6 +97,8 @@ fn vop3(opcode: u32) -> Option<Vop3> {
         641 => return Some(Vop3::Double(Double::Multiply)),
         642 => return Some(Vop3::Double(Double::Min)),
         643 => return Some(Vop3::Double(Double::Max)),
+        // v_mul_legacy_f32, which has no short form any more.
+        673 => return Some(Vop3::Short2(Vop2::Float(FloatBinary::MultiplyLegacy))),
         668 => return Some(Vop3::Binary(VectorBinary::Add)),
         669 => return Some(Vop3::Binary(VectorBinary::Subtract)),
         _ => return (gfx8::OPCODES.vop3)(opcode),
@@ -104,6 +106,9 @@ fn vop3(opcode: u32) -> Option<Vop3> {
 }
 
 fn buffer(opcode: u32) -> Option<Instruction> {
-    // buffer_wbl2 and buffer_inv.
-    matches!(opcode, 40 | 41).then_some(Instruction::Order)
+    match opcode {
+        // buffer_wbl2 and buffer_inv.
+        40 | 41 => Some(Instruction::Order),
+        _ => (gfx8::OPCODES.buffer)(opcode),
+    }
 }

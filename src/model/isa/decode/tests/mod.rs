@@ -1,5 +1,8 @@
 //! Encodings, against LLVM's assembler: words are what it makes of the text beside them.
 
+mod gfx11;
+mod gfx11_as_gfx8;
+mod gfx9;
 mod legality;
 
 use super::{Decoded, decode};
@@ -13,7 +16,11 @@ fn decoded(words: &[u32]) -> Option<Decoded> {
 }
 
 fn instruction(words: &[u32]) -> Instruction {
-    let decoded = decoded(words).unwrap();
+    instruction_of(Target::Gfx803, words)
+}
+
+fn instruction_of(target: Target, words: &[u32]) -> Instruction {
+    let decoded = decode(target, words).unwrap_or_else(|| panic!("{words:08x?} is illegal"));
     assert_eq!(usize::from(decoded.words), words.len(), "{words:08x?}");
     decoded.instruction
 }

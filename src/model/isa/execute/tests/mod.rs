@@ -1,7 +1,9 @@
 //! Instruction semantics, against the GCN3 reference guide. Words are what LLVM's assembler makes of the text beside them.
 
 mod flat;
+mod gfx9;
 mod lds;
+mod private;
 mod random;
 mod scalar;
 mod vector;
@@ -22,6 +24,9 @@ use crate::model::target::{Target, WaveSize};
 const CODE: GpuVa = GpuVa(0x1_0000_0000);
 const DATA: GpuVa = GpuVa(0x2_0000_0000);
 const DATA_WORDS: usize = 1024;
+const SCRATCH: GpuVa = GpuVa(0x3_0000_0000);
+/// 64 bytes for each lane of the widest wave.
+const SCRATCH_WORDS: usize = 16 * LANES;
 const S_ENDPGM: u32 = 0xbf81_0000;
 
 /// Whether AtomicOps arrive.
@@ -33,21 +38,27 @@ impl Fabric for Path {
     }
 }
 
-/// One wave with code, a page of data and 256 bytes of LDS.
+/// One wave with code, a page of data, 256 bytes of LDS and, when it is given any, 64 bytes of private memory per lane.
 struct Bench {
     wave: Wave,
     lds: Lds,
     data: Vec<u32>,
+    scratch: Vec<u32>,
     path: Path,
+    target: Target,
 }
 
 impl Bench {
     fn new() -> Self {
+        Self::of(Target::Gfx803)
+    }
+
+    fn of(target: Target) -> Self {
         let mut wave = Wave::new();
         wave.reset(WaveSize::Lanes64, CODE, u64::MAX, 0);
         let mut lds = Lds::default();
         lds.reset(256);
-        Self { wave, lds, data: vec![0; DATA_WORDS], path: Path(Admission::Performed) }
+        Self { wave, lds, data: vec![0; DATA_WORDS], scratch: vec![0; SCRATCH_WORDS], path: Path(Admission::Performed), target }
     }
 
     fn s(&self, number: u32) -> u32 {
@@ -96,14 +107,18 @@ impl Bench {
     fn go_on(&mut self, code: &[u32], budget: &mut u32) -> Pause {
         let mut code = code.to_vec();
         let memory = MemoryMap::new();
-        for (va, words, protection) in [(CODE, &mut code, Protection::ReadExecute), (DATA, &mut self.data, Protection::ReadWrite)] {
+        for (va, words, protection) in [
+            (CODE, &mut code, Protection::ReadExecute),
+            (DATA, &mut self.data, Protection::ReadWrite),
+            (SCRATCH, &mut self.scratch, Protection::ReadWrite),
+        ] {
             let host = HostPtr::new(NonNull::from(&mut words[0]).cast());
             let mapping = Mapping { va, length: 4 * words.len() as u64, host, home: Home::Host, protection };
-            // SAFETY: both vectors live, unmoved, until the map is dropped at the end of this function.
+            // SAFETY: the vectors live, unmoved, until the map is dropped at the end of this function.
             unsafe { memory.map(mapping) }.unwrap();
         }
         let bus = Bus::new(memory.view(), &self.path);
-        let mut cache = CodeCache::new(Target::Gfx803);
+        let mut cache = CodeCache::new(self.target);
         cache.revalidate(&bus.memory);
         run(&mut self.wave, &mut self.lds, &mut cache, &bus, budget)
     }
