@@ -71,7 +71,7 @@ pub fn prepare(dir: &Path, replay: Option<&str>) -> Result<PreparedBed, MachineE
         None => GpuImage::Founding,
         Some(text) => GpuImage::Replay(choose(dump::read(text)?).ok_or(MachineError::EmptyDump)?),
     };
-    prepare_image(dir, image)
+    write(dir, image)
 }
 
 /// Writes the tree of a machine with the GPU that stands for `target` into `dir`, AtomicOp Requester Enable clear.
@@ -79,14 +79,10 @@ pub fn prepare(dir: &Path, replay: Option<&str>) -> Result<PreparedBed, MachineE
 /// # Errors
 /// The tree cannot be written.
 pub fn prepare_target(dir: &Path, target: Target) -> Result<PreparedBed, MachineError> {
-    prepare_image(dir, GpuImage::from(target))
+    write(dir, GpuImage::from(target))
 }
 
-/// Writes the tree of a machine with this GPU into `dir`.
-///
-/// # Errors
-/// The GPU cannot be replayed, or the tree cannot be written.
-pub fn prepare_image(dir: &Path, image: GpuImage) -> Result<PreparedBed, MachineError> {
+fn write(dir: &Path, image: GpuImage) -> Result<PreparedBed, MachineError> {
     let endpoint = image.endpoint();
     founding::write_tree(dir, image)?;
     Ok(PreparedBed { sysfs_root: dir.to_owned(), endpoint })
@@ -142,7 +138,7 @@ impl Machine {
     /// Its tree cannot be made.
     pub fn of_its_own(target: Target) -> Result<Self, MachineError> {
         let directory = TempDir::with_prefix("aqlprobe-").map_err(|source| MachineError::File { path: env::temp_dir(), source })?;
-        let PreparedBed { sysfs_root, endpoint } = prepare_image(directory.path(), GpuImage::from(target))?;
+        let PreparedBed { sysfs_root, endpoint } = prepare_target(directory.path(), target)?;
         let sysfs = SysfsRoot::new(&sysfs_root);
         let (path, config) = read_config(&sysfs, &endpoint)?;
         if let Some(capability) = config.pcie_capability()? {

@@ -177,13 +177,13 @@ fn a_linear_copy_moves_every_byte_and_in_more_turns_than_one_if_it_is_long() {
     let rig = Rig::new(Target::Gfx942);
     let bytes = 300_001_u32;
     for at in 0..u64::from(bytes) {
-        rig.memory.view().store_u8(DATA + at, (at * 7 >> 3) as u8).unwrap();
+        rig.memory.view().store_u8(DATA + at, ((at * 7) >> 3) as u8).unwrap();
     }
     let destination = DATA + 500_003;
     assert!(rig.run(&copy_packet(DATA, destination, bytes)) > 1);
     let view = rig.memory.view();
     for at in 0..u64::from(bytes) {
-        assert_eq!(view.load_u8(destination + at), Ok((at * 7 >> 3) as u8), "byte {at}");
+        assert_eq!(view.load_u8(destination + at), Ok(((at * 7) >> 3) as u8), "byte {at}");
     }
     assert_eq!(view.load_u8(destination + u64::from(bytes)), Ok(0));
 }
