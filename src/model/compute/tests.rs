@@ -4,7 +4,7 @@ use std::ptr::NonNull;
 
 use proptest::prelude::*;
 
-use super::{Dispatch, Engine, InstructionBudget, Launch, LaunchError, Step, WaveFault};
+use super::{Dispatch, Engine, InstructionBudget, Launch, LaunchError, Scratch, Step, WaveFault};
 use crate::model::address::GpuVa;
 use crate::model::bus::{Admission, Bus, Fabric, OperandWidth, RmwOp};
 use crate::model::memory::{Home, HostPtr, Mapping, MemoryMap, Protection};
@@ -14,6 +14,8 @@ const DESCRIPTOR: GpuVa = GpuVa(0x1_0000_0000);
 const CODE_OFFSET: usize = 256;
 const OUT: GpuVa = GpuVa(0x2_0000_0000);
 const OUT_WORDS: usize = 8192;
+const SCRATCH: GpuVa = GpuVa(0x3_0000_0000);
+const SCRATCH_WORDS: usize = 4096;
 
 struct Admitting;
 
@@ -33,6 +35,7 @@ struct Device {
     memory: MemoryMap,
     image: Vec<u32>,
     out: Vec<u32>,
+    scratch: Vec<u32>,
 }
 
 impl Device {
@@ -40,10 +43,12 @@ impl Device {
         let mut image = vec![0; CODE_OFFSET / 4 + code.len()];
         (image[4], image[13], image[14]) = (CODE_OFFSET as u32, RESOURCES2, PROPERTIES);
         image[CODE_OFFSET / 4..].copy_from_slice(code);
-        let mut device = Self { memory: MemoryMap::new(), image, out: vec![0; OUT_WORDS] };
-        for (va, words, protection) in
-            [(DESCRIPTOR, &mut device.image, Protection::ReadExecute), (OUT, &mut device.out, Protection::ReadWrite)]
-        {
+        let mut device = Self { memory: MemoryMap::new(), image, out: vec![0; OUT_WORDS], scratch: vec![0; SCRATCH_WORDS] };
+        for (va, words, protection) in [
+            (DESCRIPTOR, &mut device.image, Protection::ReadExecute),
+            (OUT, &mut device.out, Protection::ReadWrite),
+            (SCRATCH, &mut device.scratch, Protection::ReadWrite),
+        ] {
             let host = HostPtr::new(NonNull::from(&mut words[0]).cast());
             let mapping = Mapping { va, length: 4 * words.len() as u64, host, home: Home::DeviceLocal, protection };
             // SAFETY: the vectors keep their heap memory for as long as the device that owns them and the map lives.
@@ -66,8 +71,12 @@ impl Device {
 
     /// Runs to the end in quanta of `budget`; gives the last step and how many quanta it took.
     fn run(&self, launch: &Launch, budget: u32) -> (Step, usize) {
+        self.run_on(Target::Gfx803, launch, budget)
+    }
+
+    fn run_on(&self, target: Target, launch: &Launch, budget: u32) -> (Step, usize) {
         let bus = self.bus();
-        let mut dispatch = Dispatch::new(Target::Gfx803, launch, &bus).unwrap();
+        let mut dispatch = Dispatch::new(target, launch, &bus).unwrap();
         for quanta in 1..10_000 {
             match dispatch.run(&bus, InstructionBudget(budget)) {
                 Step::Yielded => {}
@@ -334,6 +343,58 @@ fn code_that_was_replaced_is_decoded_again() {
     // SAFETY: as when the device was made.
     unsafe { device.memory.map(mapping) }.unwrap();
     assert!(matches!(finish(&mut engine, &device), Step::Failed(WaveFault::Trap { id: 3, .. })));
+}
+
+/// gfx942: a hundred times every work-item of workgroups of 128 keeps its number in one of four private words, gives its turn away
+/// and looks whether it is still there; `out[number]` is the number in the end, or -1.
+const REMEMBER: &[u32] = &[
+    0x2602_00ff,
+    0x0000_03ff, // v_and_b32 v1, 0x3ff, v0
+    0x8e02_8704, // s_lshl_b32 s2, s4, 7
+    0x6802_0202, // v_add_u32 v1, s2, v1
+    0x2606_0283, // v_and_b32 v3, 3, v1
+    0x2406_0682, // v_lshlrev_b32 v3, 2, v3
+    0xb003_0064, // s_movk_i32 s3, 100
+    0xdc70_6004,
+    0x007f_0103, // scratch_store_dword v3, v1, off offset:4
+    0xbf8e_0001, // s_sleep 1
+    0xdc50_6004,
+    0x027f_0003, // scratch_load_dword v2, v3, off offset:4
+    0x7d9a_0501, // v_cmp_ne_u32 vcc, v1, v2
+    0xbf87_0004, // s_cbranch_vccnz 4
+    0x8083_8103, // s_sub_u32 s3, s3, 1
+    0xbf07_8003, // s_cmp_lg_u32 s3, 0
+    0xbf85_fff6, // s_cbranch_scc1 -10
+    0xbf82_0001, // s_branch 1
+    0x7e04_02c1, // v_mov_b32 v2, -1
+    0x2402_0282, // v_lshlrev_b32 v1, 2, v1
+    0xdc70_8000,
+    0x0000_0201, // global_store_dword v1, v2, s[0:1]
+    0xbf81_0000, // s_endpgm
+];
+
+fn launch_with_scratch(bytes: u64) -> Launch {
+    let scratch = Scratch { base: SCRATCH, bytes, bytes_per_work_item: 32 };
+    Launch { private_segment_bytes: 20, scratch: Some(scratch), ..launch([8192, 1, 1], [128, 1, 1]) }
+}
+
+#[test]
+fn resident_waves_never_share_private_memory_however_little_there_is() {
+    // Places for one workgroup of two waves, and for four of them.
+    for bytes in [2 * 64 * 32, 8 * 64 * 32] {
+        let device = Device::new(REMEMBER);
+        assert_eq!(device.run_on(Target::Gfx942, &launch_with_scratch(bytes), 5000).0, Step::Finished);
+        for number in 0..8192 {
+            assert_eq!(device.word(number as usize), number, "work-item {number}, {bytes} bytes of scratch memory");
+        }
+    }
+}
+
+#[test]
+fn too_little_private_memory_is_a_reason_not_to_start() {
+    let device = Device::new(REMEMBER);
+    let refused = Dispatch::new(Target::Gfx942, &launch_with_scratch(2 * 64 * 32 - 4), &device.bus()).unwrap_err();
+    assert_eq!(refused, LaunchError::Scratch { needed: 20, available: 31 });
 }
 
 #[test]
