@@ -58,14 +58,14 @@ pub fn of(all: &[Known], test: &str) -> Known {
 impl Known {
     /// The table's last column for a run of this test.
     pub fn reason(&self, outcome: &Outcome, output: &str) -> String {
-        let verified = self.verified.as_ref().filter(|known| output.contains(&known.sign)).map(|known| known.reason.clone());
+        let verified = self.verified.as_ref().filter(|known| known.sign == "-" || output.contains(&known.sign)).map(|known| known.reason.clone());
         match outcome {
             Outcome::Pass => None,
             Outcome::PassSkipped => outcome::skipped(output),
             Outcome::Timeout => {
                 verified.or_else(|| outcome::first_cause(output)).or(Some(format!("killed after {} s", self.deadline.as_secs())))
             }
-            Outcome::Fail | Outcome::Crash(_) => verified.or_else(|| outcome::first_cause(output)),
+            Outcome::Fail | Outcome::Crash(_) | Outcome::Unstable => verified.or_else(|| outcome::first_cause(output)),
             Outcome::NotRun => Some("never run: only --full includes it".to_owned()),
         }
         .unwrap_or_else(|| "-".to_owned())

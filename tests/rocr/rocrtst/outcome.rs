@@ -13,6 +13,8 @@ pub enum Outcome {
     Timeout,
     /// The process ended by this signal.
     Crash(i32),
+    /// It ran, and what came of it is a matter of timing.
+    Unstable,
     /// Left to `--full`, and never run.
     NotRun,
 }
@@ -23,7 +25,7 @@ impl Outcome {
         match self {
             Outcome::Pass => 2,
             Outcome::PassSkipped => 1,
-            Outcome::Fail | Outcome::Timeout | Outcome::Crash(_) | Outcome::NotRun => 0,
+            Outcome::Fail | Outcome::Timeout | Outcome::Crash(_) | Outcome::Unstable | Outcome::NotRun => 0,
         }
     }
 }
@@ -37,6 +39,7 @@ impl fmt::Display for Outcome {
             Outcome::PassSkipped => f.write_str("pass-skipped"),
             Outcome::Fail => f.write_str("fail"),
             Outcome::Timeout => f.write_str("timeout"),
+            Outcome::Unstable => f.write_str("unstable"),
             Outcome::NotRun => f.write_str("not-run"),
             Outcome::Crash(number) => match SIGNALS.iter().find(|(known, _)| known == number) {
                 Some((_, name)) => write!(f, "crash({name})"),
@@ -60,6 +63,7 @@ impl FromStr for Outcome {
             "pass-skipped" => Ok(Outcome::PassSkipped),
             "fail" => Ok(Outcome::Fail),
             "timeout" => Ok(Outcome::Timeout),
+            "unstable" => Ok(Outcome::Unstable),
             "not-run" => Ok(Outcome::NotRun),
             _ => {
                 let signal = text.strip_prefix("crash(").and_then(|rest| rest.strip_suffix(')')).ok_or_else(unknown)?;

@@ -29,6 +29,8 @@ pub enum When {
     Always,
     /// It takes too long for every run.
     Full,
+    /// Always, and its outcome is a matter of timing.
+    Unstable,
 }
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -56,7 +58,8 @@ impl When {
         match word {
             "always" => Ok(When::Always),
             "full" => Ok(When::Full),
-            _ => Err(TableError::Word { line, found: word.to_owned(), wanted: "always, full" }),
+            "unstable" => Ok(When::Unstable),
+            _ => Err(TableError::Word { line, found: word.to_owned(), wanted: "always, full, unstable" }),
         }
     }
 }
@@ -108,6 +111,7 @@ impl fmt::Display for Row {
         let when = match self.when {
             When::Always => "always",
             When::Full => "full",
+            When::Unstable => "unstable",
         };
         write!(f, "{}\t{}\t{needs_kernels}\t{when}\t{}", self.test, self.outcome, self.reason)
     }
