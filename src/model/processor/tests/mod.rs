@@ -6,7 +6,7 @@ mod rig;
 use std::num::NonZeroU32;
 use std::sync::atomic::Ordering;
 
-use self::rig::{Arena, BARRIER_AND, BARRIER_BIT, BARRIER_OR, NO_SIGNAL, Rig, Signal, barrier};
+use self::rig::{Arena, BARRIER_AND, BARRIER_BIT, BARRIER_OR, NO_SIGNAL, POISONED_EVENT, Rig, Signal, barrier};
 use crate::model::address::GpuVa;
 use crate::model::gpu::{Gpu, GpuError, QueueDescriptor};
 use crate::model::memory::Protection;
@@ -298,6 +298,27 @@ fn one_queues_error_leaves_the_others_running() {
     rig.wait_for(broken.inactive, QueueError::InvalidPacket.signal_value());
     rig.submit(&healthy, barrier(BARRIER_AND, &[], done));
     rig.wait_for(done, 0);
+}
+
+#[test]
+fn a_queue_error_is_diagnosed_before_the_inactive_signal_tells_it() {
+    let rig = Rig::new();
+    let queue = rig.queue(16);
+    rig.submit(&queue, [0x3f, 0, 0, 0, 0, 0, 0, 0]);
+    rig.wait_for(queue.inactive, QueueError::InvalidPacket.signal_value());
+    let diagnoses = rig.interrupts.1.lock().unwrap();
+    assert!(matches!(&diagnoses[..], [line] if line.contains("queue 0, packet 0") && line.contains("0x003f")), "{diagnoses:?}");
+}
+
+#[test]
+fn a_panic_on_the_devices_thread_is_said_and_hangs_nobody() {
+    let rig = Rig::new();
+    let (queue, done) = (rig.queue(16), rig.interrupting_signal(1, POISONED_EVENT));
+    rig.submit(&queue, barrier(BARRIER_AND, &[], done));
+    rig.eventually("the diagnosis", || !rig.interrupts.1.lock().unwrap().is_empty());
+    assert!(rig.interrupts.1.lock().unwrap()[0].contains("panicked"));
+    rig.gpu.destroy_queue(queue.id);
+    rig.gpu.power_off();
 }
 
 #[test]

@@ -63,12 +63,21 @@ impl Arena {
     }
 }
 
+/// An event on which the host's side panics, on the device's thread.
+pub(super) const POISONED_EVENT: u32 = 666;
+
+/// Event ids, and diagnoses.
 #[derive(Default)]
-pub(super) struct Interrupts(pub(super) Mutex<Vec<u32>>);
+pub(super) struct Interrupts(pub(super) Mutex<Vec<u32>>, pub(super) Mutex<Vec<String>>);
 
 impl InterruptSink for Interrupts {
     fn raise(&self, event_id: u32) {
+        assert_ne!(event_id, POISONED_EVENT, "as the test wants it");
         self.0.lock().unwrap().push(event_id);
+    }
+
+    fn diagnose(&self, fault: &dyn std::fmt::Display) {
+        self.1.lock().unwrap().push(fault.to_string());
     }
 }
 
