@@ -2,16 +2,17 @@
 //!
 //! * [`instruction`] is the decoded form, the same for every generation;
 //! * [`decode`] turns instruction words into it: field layouts are shared, opcode numbers come from one table per generation
-//!   ([`decode::gfx8`]);
+//!   ([`decode::gfx8`], [`decode::gfx9`], [`decode::gfx11`]);
 //! * [`code`] remembers decoded straight-line blocks, decoding only what a wave reaches;
 //! * [`wave`] is the state of a wavefront, [`lds`] that of a workgroup's local memory, [`private`] the place of a work-item's own;
 //! * [`execute`] runs a wave until it has to wait, ends, fails, or has used its budget.
 //!
-//! Sources: "AMD Graphics Core Next Architecture, Generation 3: Reference Guide" for semantics, LLVM's AMDGPU assembler for
-//! encodings. Not modelled, and so an illegal instruction: SDWA and DPP operands, image, buffer (other than the L1
-//! invalidations, which have nothing to do here) and export instructions, transcendental functions, half and double precision.
-//! On generation 8 FLAT reaches global memory only: the LDS and private apertures fault like any unmapped address. Single precision rounds to
-//! nearest even and keeps denormals whatever the MODE register says.
+//! Sources: "AMD Graphics Core Next Architecture, Generation 3: Reference Guide" and AMD's CDNA 3 and RDNA 3 instruction set guides
+//! for semantics, LLVM's AMDGPU assembler for encodings. Not modelled, and so an illegal instruction: SDWA and DPP operands, matrix,
+//! image, buffer (other than cache operations, which only order here) and export instructions, transcendental functions, and half
+//! precision. On generation 8 FLAT reaches global memory only: the LDS and private apertures fault like any unmapped address.
+//! Arithmetic rounds to nearest even and keeps denormals whatever the MODE register says. Dual instructions are executed in waves of
+//! either size, although hardware has them in waves of 32 only.
 
 pub mod code;
 pub mod decode;

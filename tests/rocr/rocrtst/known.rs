@@ -58,7 +58,11 @@ pub fn of(all: &[Known], test: &str) -> Known {
 impl Known {
     /// The table's last column for a run of this test.
     pub fn reason(&self, outcome: &Outcome, output: &str) -> String {
-        let verified = self.verified.as_ref().filter(|known| known.sign == "-" || output.contains(&known.sign)).map(|known| known.reason.clone());
+        let verified = self
+            .verified
+            .as_ref()
+            .filter(|known| known.sign == "-" || output.contains(&known.sign))
+            .map(|known| known.reason.clone());
         match outcome {
             Outcome::Pass => None,
             Outcome::PassSkipped => outcome::skipped(output),

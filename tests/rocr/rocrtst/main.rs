@@ -97,8 +97,7 @@ fn measure(options: &Options, bench: &Bench, known: &[Known], committed: &Path) 
     };
     let offered = list(bench)?;
     let wanted = |test: &&String| {
-        options.only.as_ref().is_none_or(|part| test.contains(part))
-            && (options.full || known::of(known, test).when != When::Full)
+        options.only.as_ref().is_none_or(|part| test.contains(part)) && (options.full || known::of(known, test).when != When::Full)
     };
     let chosen: Vec<&String> = offered.iter().filter(wanted).collect();
     println!("rocrtst on {}: {} of {} tests", bench.target, chosen.len(), offered.len());

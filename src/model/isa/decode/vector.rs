@@ -46,7 +46,12 @@ impl Operands {
             VectorTest::Signed64(_) | VectorTest::Unsigned64(_) => OperandSize::Bits64,
             _ => OperandSize::Bits32,
         };
-        // Source modifiers of compares are rare enough to be left out.
+        if let VectorTest::Float32(predicate) = test
+            && self.without_modifiers().is_none()
+        {
+            let (a, b, modifiers) = (self.word(0)?, self.word(1)?, self.source_modifiers()?);
+            return Some(Instruction::FloatCompare { predicate, effect, destination, a, b, modifiers });
+        }
         self.without_modifiers()?;
         Some(Instruction::VectorCompare { test, effect, destination, a: self.source(0, size)?, b: self.source(1, size)? })
     }
@@ -82,6 +87,12 @@ impl Operands {
             let addend = VectorSource::Vector(self.register());
             return self.double(Double::FusedMultiplyAdd, addend);
         }
+        if let Vop2::Select = op
+            && self.without_modifiers().is_none()
+        {
+            let (a, b, mask, modifiers) = (self.word(0)?, self.word(1)?, self.mask(2)?, self.source_modifiers()?);
+            return Some(Instruction::SelectFloat { destination: self.register(), a, b, mask, modifiers });
+        }
         if !matches!(op, Vop2::Float(_) | Vop2::MultiplyAccumulate | Vop2::FusedMultiplyAccumulate) {
             self.without_modifiers()?;
         }
@@ -114,7 +125,7 @@ impl Operands {
     }
 
     pub(super) fn three_sources(&self, op: Vop3) -> Option<Instruction> {
-        if !matches!(op, Vop3::Float(_) | Vop3::Double(_) | Vop3::Short1(_) | Vop3::Short2(_)) {
+        if !matches!(op, Vop3::Float(_) | Vop3::Double(_) | Vop3::Compare(..) | Vop3::Short1(_) | Vop3::Short2(_)) {
             self.without_modifiers()?;
         }
         let (destination, carry_out) = (self.register(), self.carry_out);
@@ -161,6 +172,11 @@ impl Operands {
 
     fn literal_source(&self) -> Option<VectorSource> {
         Some(VectorSource::Scalar(ScalarSource::Constant(u64::from(self.literal?))))
+    }
+
+    /// The modifiers, if they only concern sources.
+    fn source_modifiers(&self) -> Option<FloatModifiers> {
+        (self.modifiers.output_scale == 0 && !self.modifiers.clamp).then_some(self.modifiers)
     }
 
     fn without_modifiers(&self) -> Option<()> {

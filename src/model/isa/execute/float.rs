@@ -1,16 +1,23 @@
 //! Vector unit: single precision, rounding to nearest even and keeping denormals.
 
-use super::rows::{Values, combine, map1, map2, map3};
-use crate::model::isa::instruction::{FloatBinary, FloatModifiers, FloatTernary, FloatUnary};
-use crate::model::isa::operand::{VectorRegister, VectorSource};
+use super::rows::{Values, bits_of, combine, map1, map2, map3, read};
+use crate::model::isa::LANES;
+use crate::model::isa::instruction::{FloatBinary, FloatModifiers, FloatPredicate, FloatTernary, FloatUnary};
+use crate::model::isa::operand::{ScalarRegister, VectorRegister, VectorSource};
 use crate::model::isa::wave::Wave;
 
 impl FloatModifiers {
     #[inline(always)]
     fn input(self, source: u8, bits: u32) -> f32 {
+        f32::from_bits(self.signed(source, bits))
+    }
+
+    /// The bits of a source with the sign that it is to have.
+    #[inline(always)]
+    fn signed(self, source: u8, bits: u32) -> u32 {
         let absolute = u32::from(self.absolute >> source & 1) << 31;
         let negate = u32::from(self.negate >> source & 1) << 31;
-        f32::from_bits((bits & !absolute) ^ negate)
+        (bits & !absolute) ^ negate
     }
 
     #[inline(always)]
@@ -122,4 +129,27 @@ pub(super) fn ternary(
         Op::Max => lanes!(|a, b, c| a.max(b).max(c)),
         Op::Median => lanes!(|a, b, c| a.min(b).max(a.max(b).min(c))),
     }
+}
+
+/// `b` where the mask is set, else `a`, with the signs that the modifiers give them.
+#[inline(never)]
+pub(super) fn select(
+    wave: &mut Wave,
+    destination: VectorRegister,
+    [a, b]: [VectorSource; 2],
+    mask: ScalarRegister,
+    modifiers: FloatModifiers,
+) {
+    let (a, b, chosen) = (read(wave, a), read(wave, b), bits_of(wave.mask(mask)));
+    let mut values = [0; LANES];
+    for lane in 0..LANES {
+        values[lane] = if chosen[lane] == 0 { modifiers.signed(0, a[lane]) } else { modifiers.signed(1, b[lane]) };
+    }
+    wave.write_active(destination, &values);
+}
+
+/// 1 in the lanes of which the predicate holds, with the signs that the modifiers give the sources.
+#[inline(never)]
+pub(super) fn compared(wave: &Wave, predicate: FloatPredicate, [a, b]: [VectorSource; 2], modifiers: FloatModifiers) -> Values {
+    combine(wave, a, b, |a, b| u32::from(predicate.holds(modifiers.signed(0, a), modifiers.signed(1, b))))
 }

@@ -225,7 +225,7 @@ pub(super) fn exchange(
     }
     let place = |lane: usize, offset: u16| addresses[lane].wrapping_add(u32::from(offset)) as usize / 4;
     let named = |lane: usize, offset: u16| place(lane, offset) % LANES;
-    let named_within_32 = |lane: usize, offset: u16| lane & !31 | (place(lane, offset) % 32);
+    let named_within_32 = |lane: usize, offset: u16| (lane & !31) | (place(lane, offset) % 32);
     let mut received: Values = [0; LANES];
     match op {
         LaneExchange::Push(offset) => lanes_of(exec).for_each(|lane| received[named(lane, offset)] = sent[lane]),

@@ -196,6 +196,9 @@ fn execute(wave: &mut Wave, lds: &mut Lds, bus: &Bus<'_>, instruction: &Instruct
             vector::carry(wave, op, destination, carry_out, [a, b], carry_in);
         }
         Instruction::Select { destination, a, b, mask } => vector::select(wave, destination, a, b, mask),
+        Instruction::SelectFloat { destination, a, b, mask, modifiers } => {
+            float::select(wave, destination, [a, b], mask, modifiers);
+        }
         Instruction::VectorTernary { op, destination, a, b, c } => integer::ternary(wave, op, destination, [a, b, c]),
         Instruction::FloatTernary { op, destination, a, b, c, modifiers } => {
             float::ternary(wave, op, destination, [a, b, c], modifiers);
@@ -230,6 +233,10 @@ fn execute(wave: &mut Wave, lds: &mut Lds, bus: &Bus<'_>, instruction: &Instruct
         }
         Instruction::VectorCompare { test, effect, destination, a, b } => {
             vector::compare(wave, test, effect, destination, a, b);
+        }
+        Instruction::FloatCompare { predicate, effect, destination, a, b, modifiers } => {
+            let outcomes = float::compared(wave, predicate, [a, b], modifiers);
+            vector::commit_compare(wave, &outcomes, effect, destination);
         }
         Instruction::ReadFirstLane { destination, a } => vector::read_first_lane(wave, destination, a),
         Instruction::ReadLane { destination, a, lane } => vector::read_lane(wave, destination, a, lane),

@@ -188,7 +188,12 @@ pub(super) fn compare(
         VectorTest::Unsigned64(relation) => compare_wide(wave, relation, a, b, |bits| bits),
         VectorTest::Float32(predicate) => combine(wave, a, b, |a, b| u32::from(predicate.holds(a, b))),
     };
-    let mask = mask_of(&outcomes) & wave.exec();
+    commit_compare(wave, &outcomes, effect, destination);
+}
+
+#[inline(always)]
+pub(super) fn commit_compare(wave: &mut Wave, outcomes: &Values, effect: CompareEffect, destination: ScalarRegister) {
+    let mask = mask_of(outcomes) & wave.exec();
     wave.set_mask(destination, mask);
     if effect == CompareEffect::AlsoExec {
         wave.set_exec(mask);
@@ -251,7 +256,7 @@ fn compare_wide<T: Ord + Copy>(
 
 impl FloatPredicate {
     #[inline(always)]
-    fn holds(self, a: u32, b: u32) -> bool {
+    pub(super) fn holds(self, a: u32, b: u32) -> bool {
         match f32::from_bits(a).partial_cmp(&f32::from_bits(b)) {
             Some(std::cmp::Ordering::Less) => self.less,
             Some(std::cmp::Ordering::Equal) => self.equal,

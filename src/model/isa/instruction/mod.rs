@@ -144,6 +144,14 @@ pub enum Instruction {
         b: VectorSource,
         mask: ScalarRegister,
     },
+    /// The same of floats whose signs are changed first.
+    SelectFloat {
+        destination: VectorRegister,
+        a: VectorSource,
+        b: VectorSource,
+        mask: ScalarRegister,
+        modifiers: FloatModifiers,
+    },
     VectorTernary {
         op: VectorTernary,
         destination: VectorRegister,
@@ -254,6 +262,15 @@ pub enum Instruction {
         destination: ScalarRegister,
         a: VectorSource,
         b: VectorSource,
+    },
+    /// A compare of floats whose signs are changed first.
+    FloatCompare {
+        predicate: FloatPredicate,
+        effect: CompareEffect,
+        destination: ScalarRegister,
+        a: VectorSource,
+        b: VectorSource,
+        modifiers: FloatModifiers,
     },
     ReadFirstLane {
         destination: ScalarRegister,

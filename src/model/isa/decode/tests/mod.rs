@@ -3,6 +3,7 @@
 mod gfx11;
 mod gfx11_as_gfx8;
 mod gfx9;
+mod gfx9_memory;
 mod legality;
 
 use super::{Decoded, decode};

@@ -129,6 +129,28 @@ fn packed_operations_work_on_both_words() {
 }
 
 #[test]
+fn selected_and_compared_floats_may_change_their_signs() {
+    for target in [Target::Gfx803, Target::Gfx942] {
+        let mut bench = Bench::of(target);
+        bench.set_v(5, |lane| (lane as f32 - 3.0).to_bits());
+        bench.set_v(6, |lane| (2.0 - lane as f32).to_bits());
+        bench.set_s64(2, 0xffff_ffff_0000_0000);
+        bench.run(&[
+            0xd100_0204,
+            0x200a_0d05, // v_cndmask_b32_e64 v4, -v5, |v6|, s[2:3]
+            0xd041_0106,
+            0x4002_0d05, // v_cmp_lt_f32_e64 s[6:7], |v5|, -v6
+        ]);
+        for lane in 0..LANES {
+            let (a, b) = (lane as f32 - 3.0, 2.0 - lane as f32);
+            let expected = if lane < 32 { -a } else { b.abs() };
+            assert_eq!(bench.v(4)[lane], expected.to_bits(), "lane {lane} of {target}");
+            assert_eq!(bench.s64(6) >> lane & 1 == 1, a.abs() < -b, "lane {lane} of {target}");
+        }
+    }
+}
+
+#[test]
 fn reciprocals_and_roots_of_exact_cases_are_exact() {
     let mut bench = bench();
     bench.set_v(0, |_| 16.0_f32.to_bits());

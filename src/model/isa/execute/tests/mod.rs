@@ -1,6 +1,7 @@
 //! Instruction semantics, against the GCN3 reference guide. Words are what LLVM's assembler makes of the text beside them.
 
 mod flat;
+mod gfx11;
 mod gfx9;
 mod lds;
 mod private;
@@ -27,7 +28,13 @@ const DATA_WORDS: usize = 1024;
 const SCRATCH: GpuVa = GpuVa(0x3_0000_0000);
 /// 64 bytes for each lane of the widest wave.
 const SCRATCH_WORDS: usize = 16 * LANES;
-const S_ENDPGM: u32 = 0xbf81_0000;
+
+const fn s_endpgm(target: Target) -> u32 {
+    match target {
+        Target::Gfx803 | Target::Gfx942 => 0xbf81_0000,
+        Target::Gfx1100 => 0xbfb0_0000,
+    }
+}
 
 /// Whether AtomicOps arrive.
 struct Path(Admission);
@@ -126,7 +133,7 @@ impl Bench {
     /// Runs `code` and an `s_endpgm` behind it to the end.
     fn run(&mut self, code: &[u32]) {
         let mut budget = 10_000;
-        let pause = self.pause(&[code, &[S_ENDPGM]].concat(), &mut budget);
+        let pause = self.pause(&[code, &[s_endpgm(self.target)]].concat(), &mut budget);
         assert_eq!(pause, Pause::Ended);
     }
 }

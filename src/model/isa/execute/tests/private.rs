@@ -1,6 +1,6 @@
 //! SCRATCH, and FLAT through its apertures.
 
-use super::{Bench, DATA, Pause, S_ENDPGM, SCRATCH};
+use super::{Bench, DATA, Pause, SCRATCH, s_endpgm};
 use crate::model::isa::private::PrivateMemory;
 use crate::model::isa::{LANES, WaveFault};
 use crate::model::memory::{Access, MemoryFault};
@@ -17,7 +17,7 @@ fn bench() -> Bench {
 
 impl Bench {
     fn fault(&mut self, code: &[u32]) -> MemoryFault {
-        let pause = self.pause(&[code, &[S_ENDPGM]].concat(), &mut 100);
+        let pause = self.pause(&[code, &[s_endpgm(self.target)]].concat(), &mut 100);
         let Pause::Failed(WaveFault::Memory { fault, .. }) = pause else { panic!("{pause:?}") };
         fault
     }
