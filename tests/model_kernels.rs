@@ -17,7 +17,7 @@ use kernel::{AtomicOpsArrive, BUFFERS, Kernel};
 mod kernel;
 
 /// The targets that the interpreter executes.
-const TARGETS: [Target; 2] = [Target::Gfx803, Target::Gfx1100];
+const TARGETS: [Target; 3] = Target::ALL;
 
 const FIRST: DevicePtr = DevicePtr(BUFFERS[0].0);
 const SECOND: DevicePtr = DevicePtr(BUFFERS[1].0);
