@@ -41,11 +41,15 @@ impl HostPtr {
     }
 }
 
-/// On which side of the PCIe link a range lies; AtomicOps to [`Home::Host`] cross the fabric.
+/// On which side of the PCIe link the device's atomics to a range are performed; AtomicOps to [`Home::Host`] cross the fabric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Home {
     /// System memory: AtomicOps need the PCIe path.
     Host,
+    /// System memory that is coarse-grained (HSA 1.2 §2.3.1): the device may keep it in its cache, where it performs atomics of any
+    /// scope and any operation ("Hardware atomics operation support" in ROCm's documentation: downgraded to device scope). No
+    /// AtomicOp leaves the device.
+    CachedHost,
     /// The device's own memory: atomics never leave it.
     DeviceLocal,
 }

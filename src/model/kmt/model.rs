@@ -22,6 +22,10 @@ use crate::model::target::Target;
 mod flag {
     pub const VRAM: u32 = 1 << 0;
     pub const DOORBELL: u32 = 1 << 3;
+    /// Not to be cached by the device at all.
+    pub const UNCACHED: u32 = 1 << 25;
+    /// Fine-grained.
+    pub const COHERENT: u32 = 1 << 26;
     pub const EXECUTABLE: u32 = 1 << 30;
     pub const WRITABLE: u32 = 1 << 31;
 }
@@ -29,6 +33,17 @@ mod flag {
 const READ_INDEX: u64 = offset_of!(amd_queue_t, read_dispatch_id) as u64;
 const WRITE_INDEX: u64 = offset_of!(amd_queue_t, write_dispatch_id) as u64;
 const PACKET_BYTES: u32 = 64;
+
+/// Where the device's atomics to an allocation are performed. Host memory leaves the device only where the device may not cache it.
+const fn home(flags: u32) -> Home {
+    if flags & flag::VRAM != 0 {
+        Home::DeviceLocal
+    } else if flags & (flag::COHERENT | flag::UNCACHED | flag::DOORBELL) != 0 {
+        Home::Host
+    } else {
+        Home::CachedHost
+    }
+}
 
 /// What kind of queue the runtime asks for (`KFD_IOC_QUEUE_TYPE_*`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -266,7 +281,7 @@ impl Model {
             va,
             length: bytes,
             host: HostPtr::new(host),
-            home: if has(flag::VRAM) { Home::DeviceLocal } else { Home::Host },
+            home: home(flags),
             protection: match (has(flag::WRITABLE), has(flag::EXECUTABLE)) {
                 (true, true) => Protection::ReadWriteExecute,
                 (true, false) => Protection::ReadWrite,

@@ -16,7 +16,7 @@ const CODE: GpuVa = GpuVa(0x30_0000);
 /// Registered, but without memory.
 const UNMAPPED: GpuVa = GpuVa(0x40_0000);
 
-const READ_WRITE: u32 = flag::WRITABLE;
+const READ_WRITE: u32 = flag::WRITABLE | flag::COHERENT;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The runtime's side: an aperture, memory in it, and a model.
@@ -373,6 +373,14 @@ fn memory_is_registered_once_inside_the_aperture_and_freed_as_it_was_registered(
     assert!(matches!(model.unregister(UNMAPPED, PAGE_BYTES), Err(CallError::Map(_))));
     let bare = Model::of(Target::Gfx942, Machine::of_its_own(Target::Gfx942).unwrap()).unwrap();
     assert!(matches!(bare.register(MEMORY, PAGE_BYTES, READ_WRITE), Err(CallError::NoAperture { .. })));
+}
+
+/// The flags are those of ROCr 7.2.4's allocations: signals and rings, kernel arguments, the coarse-grained system pool, local memory.
+#[test]
+fn atomics_cross_the_path_to_fine_grained_host_memory_only() {
+    assert_eq!([0x9600_0002, 0xd600_0002, 0x9400_0002].map(home), [Home::Host; 3]);
+    assert_eq!(home(0x9000_0002), Home::CachedHost);
+    assert_eq!([0x9000_0001, 0xf000_0001].map(home), [Home::DeviceLocal; 2]);
 }
 
 #[test]
