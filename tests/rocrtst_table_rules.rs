@@ -155,7 +155,7 @@ fn a_test_that_was_left_out_is_no_change_and_one_that_vanished_is() {
 fn a_verified_reason_is_used_only_where_the_output_has_its_sign() {
     let all = known::parse("t\tno\tfull\t7\tUnimplemented KFD ioctl\tno such ioctl\n").expect("a table of one line");
     let known = known::of(&all, "t");
-    assert_eq!((known.when, known.deadline.as_secs()), (When::Full, 7));
+    assert_eq!((known.needs_kernels, known.when, known.deadline.as_secs()), (NeedsKernels::No, When::Full, 7));
     assert_eq!(known.reason(&Outcome::Crash(6), "model: Unimplemented KFD ioctl\n"), "no such ioctl");
     assert!(known.reason(&Outcome::Fail, FAILED).starts_with("./rocrtst/suites/test_common/test_base.cc:121: Failure"));
     assert_eq!(known.reason(&Outcome::Timeout, ""), "killed after 7 s");
