@@ -4,12 +4,12 @@
 //! directory `HSA_MODEL_TOPOLOGY`, and loads this library for the GPU in it. Everything above, queues and packets and kernels, is the
 //! runtime's own code for hardware.
 //!
-//! * [`abi`] is the table of functions, and the only place that trusts the runtime's pointers.
-//! * [`machine`] finds out which GPU to be, and where its config space is.
-//! * [`model`] is the device behind the table: memory as it is registered, queues as they come and go.
-//! * [`exit`] ends the device with the process, since the runtime never destroys it.
+//! * `abi` is the table of functions, and the only place that trusts the runtime's pointers.
+//! * `machine` finds out which GPU to be, and where its config space is.
+//! * `model` is the device behind the table: memory as it is registered, queues as they come and go.
+//! * `exit` ends the device with the process, since the runtime never destroys it.
 //!
-//! What goes wrong is said on stderr, in lines that start with [`PREFIX`].
+//! What goes wrong is said on stderr, in lines that start with `PREFIX`.
 
 mod abi;
 mod exit;

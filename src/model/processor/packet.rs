@@ -91,11 +91,11 @@ impl RawPacket {
         (Header(self.u16_at(0)).kind() == sys::HSA_PACKET_TYPE_KERNEL_DISPATCH).then(|| GpuVa(self.0[4]))
     }
 
-    /// What a dispatch needs of private memory, if it is one that can launch and needs any.
+    /// What a dispatch needs of private memory, if it is well-formed and needs any: a malformed one is an error whatever it asks for.
     pub(super) fn private_segment(&self) -> Option<PrivateSegment> {
-        let kernel_object = self.kernel_object().filter(|object| !object.is_null())?;
-        let bytes_per_work_item = Some(self.u32_at(24)).filter(|bytes| *bytes != 0)?;
-        Some(PrivateSegment { bytes_per_work_item, kernel_object })
+        let Ok(Packet::Dispatch(kernel)) = self.decode() else { return None };
+        let KernelDispatch { kernel_object, private_segment_bytes, .. } = kernel;
+        (private_segment_bytes != 0).then_some(PrivateSegment { bytes_per_work_item: private_segment_bytes, kernel_object })
     }
 
     /// Decodes and checks.
@@ -199,6 +199,20 @@ mod tests {
         assert_eq!(packet.decode(), Ok(Packet::Dispatch(expected)));
         assert_eq!(packet.completion_signal(), Some(GpuVa(0x7f00_0000_3000)));
         assert!(Header(FOUNDING[0] as u16).waits_for_all_before());
+    }
+
+    #[test]
+    fn only_a_well_formed_dispatch_asks_for_private_memory() {
+        let mut words = FOUNDING;
+        assert_eq!(RawPacket(words).private_segment(), None);
+        // private_segment_size is the low half of the fourth word.
+        words[3] = 256;
+        let needed = PrivateSegment { bytes_per_work_item: 256, kernel_object: GpuVa(0x7f00_0000_1000) };
+        assert_eq!(RawPacket(words).private_segment(), Some(needed));
+        words[0] &= !(0b11 << 16);
+        assert_eq!(RawPacket(words).private_segment(), None, "no dimensions");
+        words = [3, 0, 0, 256, 0, 0, 0, 0];
+        assert_eq!(RawPacket(words).private_segment(), None, "a barrier packet");
     }
 
     #[test]
