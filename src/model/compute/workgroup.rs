@@ -70,10 +70,14 @@ pub(super) enum Round {
 /// Where a wave runs, in the layout that `s_getreg_b32` finds on this target.
 fn hardware_id(target: Target, workgroup: &Workgroup, wave: usize) -> u32 {
     match target {
-        Target::Gfx803 | Target::Gfx942 => hw_id(workgroup.ordinal, wave as u32),
+        Target::Gfx803 => hw_id(workgroup.ordinal, wave as u32),
+        Target::Gfx942 => hw_id(workgroup.ordinal % CDNA3_UNITS, wave as u32),
         Target::Gfx1100 => hw_id1(workgroup.ordinal, wave as u32),
     }
 }
+
+/// Compute units that are in use on one die of an MI300X, of forty in four shader engines.
+const CDNA3_UNITS: u64 = 38;
 
 /// HW_ID: wave 3:0, SIMD 5:4, compute unit 11:8, shader engine 14:13 (GCN3 "HW_ID"). Four shader engines of sixteen units, as on
 /// Fiji.
@@ -232,5 +236,31 @@ fn set_packed_ids(wave: &mut Wave, number: usize, workgroup: &Workgroup, start: 
     let [x, y, z] = &rows;
     for (lane, id) in wave.vector_mut(VectorRegister(0)).0.iter_mut().enumerate() {
         *id = x.0[lane] | y.0[lane] << 10 | z.0[lane] << 20;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::model::compute::geometry::Workgroups;
+
+    /// Units: Fiji's 64, the 38 of an MI300X die, Navi 31's 96, as KFD's topology announces them.
+    #[test]
+    fn workgroups_find_themselves_on_as_many_compute_units_as_the_gpu_has() {
+        const WAVE_SLOT_AND_SIMD: u32 = 0xff;
+        const WAVE_SLOT_AND_LOW_SIMD: u32 = 0x1ff;
+        for (target, units, within_unit) in [
+            (Target::Gfx803, 64, WAVE_SLOT_AND_SIMD),
+            (Target::Gfx942, 38, WAVE_SLOT_AND_SIMD),
+            (Target::Gfx1100, 96, WAVE_SLOT_AND_LOW_SIMD),
+        ] {
+            let mut workgroups = Workgroups::new([10_000, 1, 1], [1, 1, 1]);
+            let ids: BTreeSet<u32> = std::iter::from_fn(|| workgroups.next())
+                .map(|workgroup| hardware_id(target, &workgroup, 5) & !within_unit)
+                .collect();
+            assert_eq!(ids.len(), units, "{target}");
+        }
     }
 }
