@@ -19,10 +19,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("hsa/embedded.rs", &["aql", "runtime"]),
     ("audit", &["pci", "kfd"]),
     ("report", &["pci", "kfd", "audit"]),
-    ("verify", &["hsa", "aql", "pci", "kfd", "kernels", "report"]),
+    ("rocr", &["hsa", "pci", "kfd"]),
+    ("verify", &["hsa", "aql", "pci", "kfd", "kernels", "report", "rocr"]),
     ("model", &["aql", "pci", "hsa::sys"]),
     ("runtime", &["aql", "pci", "hsa::sys", "model"]),
-    ("cli", &["verify", "report", "audit", "hsa", "pci", "kfd", "kernels"]),
+    ("cli", &["verify", "report", "audit", "hsa", "pci", "kfd", "kernels", "rocr"]),
     ("main.rs", &[]),
     ("lib.rs", &[]),
 ];

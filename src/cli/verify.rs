@@ -187,7 +187,9 @@ fn failure(error: VerifyError, policy: WithoutHardware) -> Failure {
 fn hint(error: &VerifyError) -> Option<&'static str> {
     match error {
         VerifyError::Replay { .. } => Some("give the whole output of `lspci -s BDF -xxx`, taken as root"),
-        VerifyError::Runtime(_) => Some("`--runtime embedded` needs no GPU and no ROCm; it tests the harness, not hardware"),
+        VerifyError::Runtime(_) | VerifyError::NoGpu(_) => {
+            Some("`--runtime embedded` needs no GPU and no ROCm; it tests the harness, not hardware")
+        }
         _ => None,
     }
 }

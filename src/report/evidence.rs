@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::runtime::Doorbell;
+
 /// Everything seen in one case. What does not apply is absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
@@ -53,6 +55,9 @@ pub struct QueueEvidence {
     pub read_index: u64,
     /// The header word that was published last.
     pub header: u16,
+    /// What rings it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doorbell: Option<Doorbell>,
     /// Name of the queue's error status, if it reported one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::evidence::{Evidence, FabricCounters};
 use super::outcome::{Outcome, Standing};
 use super::path::{KfdReport, PathReport};
+use super::runtime::{AgentFacts, Doorbell, RuntimeFacts};
 
 /// Everything `aqlprobe verify` found.
 #[derive(Clone, Debug, Serialize)]
@@ -17,6 +18,11 @@ pub struct Report {
     pub tool: Tool,
     /// What was tested on.
     pub bed: BedReport,
+    /// Why no GPU could be tested, with what to do next, where the bed is a self-test.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_gpu: Option<String>,
+    /// What the runtime said of itself.
+    pub runtime: RuntimeFacts,
     /// Seconds since the epoch, UTC.
     pub started_at: u64,
     /// How long the whole invocation took.
@@ -136,6 +142,11 @@ pub struct DeviceReport {
     pub name: String,
     /// Target, `gfx803`.
     pub gfx: String,
+    /// What the runtime said of it.
+    pub agent: AgentFacts,
+    /// What rings its queues, as far as a case looked at one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub doorbell: Option<Doorbell>,
     /// Its way to host memory, when the PCI address is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathReport>,

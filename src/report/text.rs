@@ -10,6 +10,7 @@ use super::path::PathReport;
 use super::run::{
     BedKind, BedReport, CaseReport, DeviceReport, Diagnosis, ExitCode, Report, RequesterReadback, RunReport, Verdict,
 };
+use super::runtime_text::{agent_words, write_runtime};
 use super::style::{TextStyle, Tone, tame, thousands};
 use super::table::{mode_heading, tone, write_cases, write_hops};
 
@@ -22,9 +23,10 @@ const FOUNDING_CASE: &str = "vector-copy";
 /// Those of `out`.
 pub fn write(report: &Report, style: TextStyle, out: &mut impl io::Write) -> io::Result<()> {
     writeln!(out, "{}", style.dress(Tone::Strong, bed_line(&report.bed)))?;
-    if report.bed.kind == BedKind::EmbeddedSelfTest {
-        writeln!(out, "To test a GPU: `aqlprobe verify --runtime system` says what this machine lacks")?;
+    if let Some(explanation) = &report.no_gpu {
+        writeln!(out, "No GPU can be tested: {}", tame(explanation))?;
     }
+    write_runtime(&report.runtime, out)?;
     for device in &report.devices {
         writeln!(out)?;
         write_device(device, style, out)?;
@@ -82,6 +84,10 @@ fn write_device(device: &DeviceReport, style: TextStyle, out: &mut impl io::Writ
     let heading = format!("GPU {}: {}, {}", device.index, tame(&device.name), tame(&device.gfx));
     let heading = device.bdf.as_ref().map_or_else(|| heading.clone(), |bdf| format!("{heading}, {}", tame(bdf)));
     writeln!(out, "{}", style.dress(Tone::Strong, heading))?;
+    let described = agent_words(&device.agent, device.doorbell);
+    if !described.is_empty() {
+        writeln!(out, "As the runtime describes it: {described}")?;
+    }
     if let Some(path) = &device.path {
         write_path(path, style, out)?;
     }

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::agents::Identity;
+pub use crate::model::target::Target;
+
 use crate::model::founding::{self, FoundingError, GpuImage};
 use crate::pci::dump::{self, DumpError, DumpedFunction};
 use crate::pci::sysfs::{SysfsError, SysfsRoot};
@@ -71,6 +73,18 @@ pub fn prepare(dir: &Path, replay: Option<&str>) -> Result<PreparedBed, BedError
         None => GpuImage::Founding,
         Some(text) => GpuImage::Replay(choose(dump::read(text)?).ok_or(BedError::EmptyDump)?),
     };
+    write(dir, image)
+}
+
+/// Writes the tree of a machine with the GPU that stands for `target` into `dir`, AtomicOp Requester Enable clear.
+///
+/// # Errors
+/// The tree cannot be written.
+pub fn prepare_target(dir: &Path, target: Target) -> Result<PreparedBed, BedError> {
+    write(dir, GpuImage::from(target))
+}
+
+fn write(dir: &Path, image: GpuImage) -> Result<PreparedBed, BedError> {
     let endpoint = image.endpoint();
     founding::write_tree(dir, image)?;
     Ok(PreparedBed { sysfs_root: dir.to_owned(), endpoint })

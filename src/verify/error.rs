@@ -30,6 +30,9 @@ pub enum VerifyError {
     /// The runtime that was asked for cannot be opened.
     #[error("cannot open the HSA runtime: {0}")]
     Runtime(String),
+    /// No GPU can be used, and why: the runtime found, what is missing, and what to do next.
+    #[error("no GPU can be tested: {0}")]
+    NoGpu(String),
     /// The runtime has no such GPU.
     #[error("the runtime does not have {wanted}; it has {found}{}", .self_test.as_ref().map(|reason| format!(" (the embedded software GPU, because no GPU could be used: {reason})")).unwrap_or_default())]
     NoSuchDevice {
@@ -75,7 +78,7 @@ impl VerifyError {
     #[must_use]
     pub const fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Runtime(_) | Self::NoSuchDevice { self_test: Some(_), .. } => ExitCode::NoHardware,
+            Self::Runtime(_) | Self::NoGpu(_) | Self::NoSuchDevice { self_test: Some(_), .. } => ExitCode::NoHardware,
             Self::NoCaseMatches(_) | Self::ReplayNeedsEmbedded { .. } | Self::Replay { .. } | Self::NoSuchDevice { .. } => {
                 ExitCode::Usage
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::report::{Evidence, Outcome};
+use crate::report::{AgentFacts, Evidence, Outcome, RuntimeFacts};
 
 use super::request::Milliseconds;
 
@@ -76,6 +76,8 @@ pub struct AgentSummary {
     pub name: String,
     /// Target, `gfx803`.
     pub gfx: String,
+    /// What else the runtime says of it.
+    pub facts: AgentFacts,
 }
 
 /// One line of a worker's stdout.
@@ -84,6 +86,8 @@ pub struct AgentSummary {
 pub enum WorkerEvent {
     /// The runtime is open.
     Ready {
+        /// What it says of itself.
+        runtime: Box<RuntimeFacts>,
         /// Its GPUs.
         agents: Vec<AgentSummary>,
     },
@@ -155,10 +159,15 @@ mod tests {
         ];
         let finished = outcomes
             .map(|outcome| WorkerEvent::CaseFinished { name: "nop".to_owned(), observation: Box::new(observation(outcome)) });
-        let agent =
-            AgentSummary { index: 0, bdf: Some("0000:0b:00.0".to_owned()), name: "Fiji".to_owned(), gfx: "gfx803".to_owned() };
+        let agent = AgentSummary {
+            index: 0,
+            bdf: Some("0000:0b:00.0".to_owned()),
+            name: "Fiji".to_owned(),
+            gfx: "gfx803".to_owned(),
+            facts: AgentFacts::default(),
+        };
         let others = [
-            WorkerEvent::Ready { agents: vec![agent] },
+            WorkerEvent::Ready { runtime: Box::default(), agents: vec![agent] },
             WorkerEvent::Refused { reason: "no /dev/kfd".to_owned() },
             WorkerEvent::CaseStarted { name: "nop".to_owned() },
             WorkerEvent::Done,

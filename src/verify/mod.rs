@@ -10,6 +10,7 @@ mod catalogue;
 mod diagnose;
 mod error;
 mod event;
+mod facts;
 mod lab;
 mod request;
 mod restore;

@@ -9,6 +9,7 @@ use crate::hsa::{Agent, AgentKind, Runtime, RuntimeChoice};
 
 use super::catalogue;
 use super::event::{AgentSummary, Pace, PlannedRuntime, WorkerEvent, WorkerPlan};
+use super::facts;
 use super::lab::Lab;
 
 /// Exit status of a worker whose plan cannot be read.
@@ -69,7 +70,10 @@ fn work(plan: &WorkerPlan, events: &mut Events) -> io::Result<()> {
         Ok(opened) => opened,
         Err(reason) => return events.send(&WorkerEvent::Refused { reason }),
     };
-    events.send(&WorkerEvent::Ready { agents: agents.iter().enumerate().map(|(index, agent)| summary(index, agent)).collect() })?;
+    events.send(&WorkerEvent::Ready {
+        runtime: Box::new(facts::runtime(&runtime, &plan.runtime)),
+        agents: agents.iter().enumerate().map(|(index, agent)| summary(index, agent)).collect(),
+    })?;
     if !plan.cases.is_empty() {
         let lab = match agents.get(plan.agent) {
             Some(agent) => Lab::open(&runtime, agent).map_err(|error| error.to_string()),
@@ -102,6 +106,7 @@ fn summary(index: usize, agent: &Agent) -> AgentSummary {
         bdf: agent.pci().map(|address| address.to_string()),
         name: agent.product().unwrap_or(agent.name()).to_owned(),
         gfx: agent.name().to_owned(),
+        facts: facts::agent(agent),
     }
 }
 

@@ -73,6 +73,8 @@ mod tests {
             bdf: Some("0000:0b:00.0".to_owned()),
             name: "Fiji".to_owned(),
             gfx: "gfx803".to_owned(),
+            agent: Default::default(),
+            doorbell: None,
             path: None,
             kfd: None,
             prediction: prediction(COMPLETION_LOST),

@@ -13,6 +13,7 @@ use crate::verify::error::VerifyError;
 use crate::verify::event::PlannedRuntime;
 use crate::verify::request::VerifyRequest;
 
+use super::no_gpu::{Explanation, Finding};
 use super::process::Launcher;
 
 /// A bed that is ready.
@@ -41,7 +42,10 @@ pub fn prepare(request: &VerifyRequest) -> Result<ReadyBed, VerifyError> {
         (Some(_), other) => return Err(VerifyError::ReplayNeedsEmbedded { runtime: other.to_string() }),
         (None, _) => {}
     }
-    let resolved = request.runtime.resolve().map_err(|error| VerifyError::Runtime(error.to_string()))?;
+    let resolved = request.runtime.resolve().map_err(|error| match request.runtime {
+        RuntimeChoice::System => VerifyError::NoGpu(Explanation::here(Finding::of_choice(&error)).to_string()),
+        _ => VerifyError::Runtime(error.to_string()),
+    })?;
     match resolved.bed {
         Bed::Hardware { library } => {
             let runtime = library.display().to_string();

@@ -3,19 +3,21 @@
 mod bed;
 mod interrupt;
 mod kfd_answer;
+mod no_gpu;
 mod path;
 mod process;
 mod requester;
 mod session;
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::hsa::RuntimeChoice;
 use crate::pci::Bdf;
 use crate::pci::tree::FABRIC_COUNTERS_FILE;
 use crate::report::{
-    AtomicsMode, BedKind, BedReport, CaseReport, DeviceReport, Evidence, FabricCounters, Outcome, PathReport, Prediction, Report,
-    RequesterReadback, RunReport, Tool,
+    AtomicsMode, BedKind, BedReport, CaseReport, DeviceReport, Doorbell, Evidence, FabricCounters, Outcome, PathReport, Prediction,
+    Report, RequesterReadback, RunReport, Tool,
 };
 
 use super::Observer;
@@ -28,15 +30,17 @@ use super::request::{AtomicsSelection, DeviceSelector, Milliseconds, VerifyReque
 
 use bed::ReadyBed;
 use interrupt::Interrupts;
+use no_gpu::{Explanation, Finding};
 use process::Worker;
 use requester::Requester;
+use session::Roster;
 
 /// See [`super::run`].
 pub fn run(request: &VerifyRequest, observer: &mut dyn Observer) -> Result<Report, VerifyError> {
     let (started, clock) = (SystemTime::now(), Instant::now());
     let cases = catalogue::select(&request.cases)?;
     let interrupts = Interrupts::catch();
-    let Opened { bed, agents, opening_crash } = open(request, &interrupts)?;
+    let Opened { bed, roster: Roster { runtime, agents }, opening_crash, no_gpu } = open(request, &interrupts)?;
     let chosen = choose(request.device, &agents, &bed.report)?;
     let modes = modes(request.atomics, &bed.report);
     observer.planned(chosen.len() * modes.len() * cases.len());
@@ -47,6 +51,8 @@ pub fn run(request: &VerifyRequest, observer: &mut dyn Observer) -> Result<Repor
         schema_version: Report::SCHEMA_VERSION,
         tool: Tool::THIS,
         bed: bed.report.clone(),
+        no_gpu: no_gpu.map(|explanation| explanation.to_string()),
+        runtime,
         started_at: started.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         duration_ms: milliseconds(clock.elapsed()),
         devices,
@@ -57,34 +63,47 @@ pub fn run(request: &VerifyRequest, observer: &mut dyn Observer) -> Result<Repor
 /// A bed with its GPUs.
 struct Opened {
     bed: ReadyBed,
-    agents: Vec<AgentSummary>,
+    roster: Roster,
     /// What the first worker died of while it opened the runtime, if a second one did not.
     opening_crash: Option<String>,
+    /// Why the bed is a self-test, if it is one.
+    no_gpu: Option<Explanation>,
 }
 
-/// Prepares the bed and asks it for its GPUs. Where the user left the choice, a runtime without a GPU makes it a self-test.
+/// Prepares the bed and asks it for its GPUs. Where the user left the choice, a runtime without a GPU makes it a self-test; where
+/// the user did not, that is an error which says what is missing.
 fn open(request: &VerifyRequest, interrupts: &Interrupts) -> Result<Opened, VerifyError> {
     let bed = bed::prepare(request)?;
-    let unusable = match enumerate(&bed, interrupts) {
-        Ok((agents, opening_crash)) if !agents.is_empty() => return Ok(Opened { bed, agents, opening_crash }),
-        Ok(_) => Ok("it lists no GPU".to_owned()),
-        Err(VerifyError::Runtime(reason)) => Ok(reason),
-        Err(error) => Err(error),
-    };
-    let may_fall_back = request.runtime == RuntimeChoice::Auto && bed.report.kind == BedKind::Hardware;
-    match unusable {
-        Ok(reason) if may_fall_back => {
-            let bed = bed::self_test(request, format!("{}: {reason}", bed.report.runtime))?;
-            let (agents, opening_crash) = enumerate(&bed, interrupts)?;
-            Ok(Opened { bed, agents, opening_crash })
+    let library = || no_gpu::library(&RuntimeChoice::Path(PathBuf::from(&bed.report.runtime)));
+    let finding = match enumerate(&bed, interrupts) {
+        Ok((roster, opening_crash)) if !roster.agents.is_empty() => {
+            let self_test = bed.report.kind == BedKind::EmbeddedSelfTest;
+            let no_gpu = if self_test { Finding::of_system().map(Explanation::here) } else { None };
+            return Ok(Opened { bed, roster, opening_crash, no_gpu });
         }
-        Ok(reason) => Err(VerifyError::Runtime(format!("{}: {reason}", bed.report.runtime))),
-        Err(error) => Err(error),
+        Ok(_) if bed.report.kind == BedKind::Hardware => Finding::ListsNone { library: library() },
+        Err(VerifyError::Runtime(reason)) if bed.report.kind == BedKind::Hardware => {
+            Finding::Refused { library: library(), reason }
+        }
+        Ok(_) => return Err(VerifyError::Runtime(format!("{}: it lists no GPU", bed.report.runtime))),
+        Err(VerifyError::Runtime(reason)) => return Err(VerifyError::Runtime(format!("{}: {reason}", bed.report.runtime))),
+        Err(error) => return Err(error),
+    };
+    let reason = match &finding {
+        Finding::Refused { reason, .. } => format!("{}: {reason}", bed.report.runtime),
+        _ => format!("{}: it lists no GPU", bed.report.runtime),
+    };
+    let explanation = Explanation::here(finding);
+    if request.runtime != RuntimeChoice::Auto {
+        return Err(VerifyError::NoGpu(explanation.to_string()));
     }
+    let bed = bed::self_test(request, reason)?;
+    let (roster, opening_crash) = enumerate(&bed, interrupts)?;
+    Ok(Opened { bed, roster, opening_crash, no_gpu: Some(explanation) })
 }
 
 /// The GPUs of a bed. A worker that dies here gets one more chance, and its death is remembered.
-fn enumerate(bed: &ReadyBed, interrupts: &Interrupts) -> Result<(Vec<AgentSummary>, Option<String>), VerifyError> {
+fn enumerate(bed: &ReadyBed, interrupts: &Interrupts) -> Result<(Roster, Option<String>), VerifyError> {
     let plan = WorkerPlan {
         supervisor: std::process::id(),
         runtime: bed.runtime.clone(),
@@ -95,7 +114,7 @@ fn enumerate(bed: &ReadyBed, interrupts: &Interrupts) -> Result<(Vec<AgentSummar
     };
     let mut launch = |plan: &WorkerPlan| Ok(Box::new(bed.launcher.launch(plan)?) as Box<dyn Worker>);
     match session::enumerate(&plan, &mut launch, interrupts) {
-        Ok(agents) => Ok((agents, None)),
+        Ok(roster) => Ok((roster, None)),
         Err(VerifyError::WorkerDied { signal, .. }) => Ok((session::enumerate(&plan, &mut launch, interrupts)?, Some(signal))),
         Err(error) => Err(error),
     }
@@ -181,6 +200,8 @@ impl Bench<'_> {
             bdf: agent.bdf.clone(),
             name: agent.name.clone(),
             gfx: agent.gfx.clone(),
+            agent: agent.facts.clone(),
+            doorbell: doorbell(&runs),
             path: path.ok(),
             kfd: Some(kfd),
             prediction,
@@ -281,6 +302,11 @@ fn total(cases: &[CaseReport]) -> Option<FabricCounters> {
     })
 }
 
+/// What rings the device's queues, as the first case that looked at one saw it.
+fn doorbell(runs: &[RunReport]) -> Option<Doorbell> {
+    runs.iter().flat_map(|run| &run.cases).find_map(|case| case.evidence.queue.as_ref()?.doorbell)
+}
+
 fn milliseconds(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
@@ -321,8 +347,13 @@ mod tests {
     }
 
     fn agents() -> Vec<AgentSummary> {
-        let agent =
-            |index, bdf: &str| AgentSummary { index, bdf: Some(bdf.to_owned()), name: "Fiji".to_owned(), gfx: "gfx803".to_owned() };
+        let agent = |index, bdf: &str| AgentSummary {
+            index,
+            bdf: Some(bdf.to_owned()),
+            name: "Fiji".to_owned(),
+            gfx: "gfx803".to_owned(),
+            facts: Default::default(),
+        };
         vec![agent(0, "0000:0b:00.0"), agent(1, "0000:0c:00.0")]
     }
 

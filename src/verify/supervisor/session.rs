@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::report::{Evidence, Outcome};
+use crate::report::{Evidence, Outcome, RuntimeFacts};
 use crate::verify::error::VerifyError;
 use crate::verify::event::{AgentSummary, Observation, WorkerEvent, WorkerPlan};
 
@@ -37,11 +37,20 @@ enum Stop {
     Refused(String),
 }
 
+/// An open runtime: what it says of itself, and its GPUs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Roster {
+    /// The runtime.
+    pub runtime: RuntimeFacts,
+    /// Its GPUs.
+    pub agents: Vec<AgentSummary>,
+}
+
 /// Asks a worker which GPUs the runtime has.
 ///
 /// # Errors
 /// The runtime cannot be opened ([`VerifyError::Runtime`]), or the worker died ([`VerifyError::WorkerDied`]) or wedged ([`VerifyError::Worker`]).
-pub fn enumerate(plan: &WorkerPlan, launch: &mut Launch<'_>, interrupts: &Interrupts) -> Result<Vec<AgentSummary>, VerifyError> {
+pub fn enumerate(plan: &WorkerPlan, launch: &mut Launch<'_>, interrupts: &Interrupts) -> Result<Roster, VerifyError> {
     let mut worker = launch(plan)?;
     let deadline = Instant::now() + OPENING;
     loop {
@@ -49,9 +58,9 @@ pub fn enumerate(plan: &WorkerPlan, launch: &mut Launch<'_>, interrupts: &Interr
             return Err(VerifyError::Interrupted { signal });
         }
         match worker.next(TICK) {
-            Some(Message::Event(WorkerEvent::Ready { agents })) => {
+            Some(Message::Event(WorkerEvent::Ready { runtime, agents })) => {
                 worker.end(CLOSING);
-                return Ok(agents);
+                return Ok(Roster { runtime: *runtime, agents });
             }
             Some(Message::Event(WorkerEvent::Refused { reason })) => return Err(VerifyError::Runtime(reason)),
             Some(Message::Closed) => {

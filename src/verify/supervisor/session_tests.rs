@@ -76,7 +76,7 @@ fn plan(cases: &[&str]) -> WorkerPlan {
 }
 
 fn ready() -> Message {
-    Message::Event(WorkerEvent::Ready { agents: Vec::new() })
+    Message::Event(WorkerEvent::Ready { runtime: Box::default(), agents: Vec::new() })
 }
 
 fn starts(name: &str) -> Message {
@@ -188,13 +188,15 @@ fn an_interrupt_ends_the_session_with_its_signals_name() {
 
 #[test]
 fn the_agents_are_those_the_worker_reports() {
-    let agent = AgentSummary { index: 0, bdf: None, name: "Fiji".to_owned(), gfx: "gfx803".to_owned() };
+    let agent = AgentSummary { index: 0, bdf: None, name: "Fiji".to_owned(), gfx: "gfx803".to_owned(), facts: Default::default() };
+    let runtime = RuntimeFacts { build: Some("1.18.0".to_owned()), timestamp_hz: 100_000_000, ..RuntimeFacts::default() };
     let listed = vec![agent.clone()];
     let mut launch = |_: &WorkerPlan| {
-        let messages = VecDeque::from([Message::Event(WorkerEvent::Ready { agents: listed.clone() })]);
+        let messages =
+            VecDeque::from([Message::Event(WorkerEvent::Ready { runtime: Box::new(runtime.clone()), agents: listed.clone() })]);
         Ok(Box::new(Scripted { messages, ending: Ending::Clean }) as Box<dyn Worker>)
     };
-    assert_eq!(enumerate(&plan(&[]), &mut launch, &Interrupts::raised(0)).unwrap(), [agent]);
+    assert_eq!(enumerate(&plan(&[]), &mut launch, &Interrupts::raised(0)).unwrap(), Roster { runtime, agents: vec![agent] });
     let mut launch = |_: &WorkerPlan| Ok(Box::new(Scripted { messages: VecDeque::new(), ending: killed() }) as Box<dyn Worker>);
     let error = enumerate(&plan(&[]), &mut launch, &Interrupts::raised(0)).unwrap_err();
     assert!(error.to_string().contains("SIGKILL") && error.to_string().contains("last words"), "{error}");
