@@ -59,6 +59,19 @@ pub enum Protection {
     ReadWrite,
     /// Loads and instruction fetch.
     ReadExecute,
+    /// Everything: what AMD's runtime loads code into. Who writes code there must say so ([`MapView::invalidate_code`]).
+    ReadWriteExecute,
+}
+
+impl Protection {
+    #[inline(always)]
+    const fn allows(self, access: Access) -> bool {
+        match access {
+            Access::Read => true,
+            Access::Write | Access::Atomic => matches!(self, Self::ReadWrite | Self::ReadWriteExecute),
+            Access::Execute => matches!(self, Self::ReadExecute | Self::ReadWriteExecute),
+        }
+    }
 }
 
 /// How the device touched memory.
@@ -171,15 +184,6 @@ impl Mapping {
         let offset = va - self.va;
         (offset < self.length && length <= self.length - offset).then_some(offset)
     }
-
-    #[inline(always)]
-    fn allows(&self, access: Access) -> bool {
-        match access {
-            Access::Read => true,
-            Access::Write | Access::Atomic => self.protection == Protection::ReadWrite,
-            Access::Execute => self.protection == Protection::ReadExecute,
-        }
-    }
 }
 
 #[derive(Debug, Default)]
@@ -187,7 +191,7 @@ struct Mappings {
     /// Sorted by address, without overlaps.
     sorted: Vec<Mapping>,
     /// Grows whenever executable memory appears or goes: decoded code is valid for one generation.
-    code_generation: u64,
+    code_generation: AtomicU64,
 }
 
 /// All ranges the device can reach. Shared between the door that maps and the thread that executes.
@@ -248,8 +252,8 @@ impl MemoryMap {
 
 impl Mappings {
     fn note_code(&mut self, mapping: Mapping) {
-        if mapping.protection == Protection::ReadExecute {
-            self.code_generation += 1;
+        if mapping.protection.allows(Access::Execute) {
+            *self.code_generation.get_mut() += 1;
         }
     }
 }
@@ -262,10 +266,15 @@ pub struct MapView<'map> {
 }
 
 impl MapView<'_> {
-    /// Changes whenever executable memory was mapped or unmapped.
+    /// Changes whenever executable memory was mapped, unmapped or declared to be rewritten.
     #[must_use]
     pub fn code_generation(&self) -> u64 {
-        self.mappings.code_generation
+        self.mappings.code_generation.load(Ordering::Relaxed)
+    }
+
+    /// Declares that code may have been rewritten: an invalidation of the instruction caches.
+    pub fn invalidate_code(&self) {
+        self.mappings.code_generation.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Checks an access and gives the bytes it covers.
@@ -276,7 +285,7 @@ impl MapView<'_> {
     pub fn window(&self, va: GpuVa, length: u64, access: Access) -> Result<Window<'_>, MemoryFault> {
         if let Some(mapping) = self.mappings.sorted.get(self.last_hit.get())
             && let Some(offset) = mapping.offset_of(va, length)
-            && mapping.allows(access)
+            && mapping.protection.allows(access)
         {
             return Ok(Window::new(mapping, offset, length, access));
         }
@@ -291,7 +300,7 @@ impl MapView<'_> {
         let index = after.checked_sub(1).ok_or_else(|| fault(FaultReason::Unmapped))?;
         let mapping = &self.mappings.sorted[index];
         let offset = mapping.offset_of(va, length).ok_or_else(|| fault(FaultReason::Unmapped))?;
-        if !mapping.allows(access) {
+        if !mapping.protection.allows(access) {
             return Err(fault(FaultReason::Protection));
         }
         self.last_hit.set(index);
