@@ -4,6 +4,7 @@ pub mod address;
 pub mod bus;
 pub mod compute;
 mod device;
+pub mod endpoint_registers;
 pub mod fabric;
 pub mod founding;
 pub mod gpu;
