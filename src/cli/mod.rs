@@ -5,6 +5,7 @@ mod failure;
 mod output;
 mod path;
 mod progress;
+mod run;
 mod verify;
 mod worker;
 
@@ -36,6 +37,7 @@ enum Command {
     Verify(Box<verify::Arguments>),
     Path(path::Arguments),
     Atomics(atomics::Arguments),
+    Run(run::Arguments),
     #[command(hide = true)]
     Worker(worker::Arguments),
 }
@@ -54,6 +56,7 @@ pub fn main() -> ExitCode {
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Path(arguments) => path::run(&arguments),
         Command::Atomics(arguments) => atomics::run(&arguments),
+        Command::Run(arguments) => run::run(&arguments),
         Command::Worker(arguments) => Ok(worker::run(&arguments)),
     };
     ExitCode::from(status.unwrap_or_else(|failure: Failure| failure.report()))

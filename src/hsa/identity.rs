@@ -42,7 +42,7 @@ impl RocmRelease {
         let name = path.file_name()?.to_str()?;
         let (_, version) = name.split_once(".so.")?;
         let number: u32 = version.split('.').nth(2)?.parse().ok()?;
-        (10_000..1_000_000).contains(&number).then(|| Self {
+        (10_000..1_000_000).contains(&number).then_some(Self {
             major: number / 10_000,
             minor: number / 100 % 100,
             patch: number % 100,

@@ -3,7 +3,7 @@
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::agent::{Agent, AgentKind};
 use super::api::{Api, Functions, Origin};
@@ -29,6 +29,7 @@ struct Session {
     api: Api,
     timestamp_hz: u64,
     longest_wait: Ticks,
+    init_took: Duration,
 }
 
 impl Drop for Session {
@@ -62,16 +63,18 @@ impl Runtime {
     /// [`HsaError::Failed`]; for a runtime library the hint says what is wrong with `/dev/kfd`, if anything is.
     pub fn start_on(api: Api, stack: InitStack) -> Result<Self, HsaError> {
         let init = api.functions().hsa_init;
+        let started = Instant::now();
         let status = match stack {
             // SAFETY: hsa_init has no precondition.
             InitStack::Callers => unsafe { init() },
             InitStack::Low => low_stack::init(init),
         };
+        let init_took = started.elapsed();
         check("hsa_init", status).map_err(|error| match api.origin() {
             Origin::Library(_) => error.hinting(init_hint(&KfdAccess::probe())),
             Origin::Embedded => error,
         })?;
-        let mut session = Session { api, timestamp_hz: 0, longest_wait: Ticks(0) };
+        let mut session = Session { api, timestamp_hz: 0, longest_wait: Ticks(0), init_took };
         session.timestamp_hz = system_info(&session.api, HSA_SYSTEM_INFO_TIMESTAMP_FREQUENCY)?;
         session.longest_wait = Ticks(system_info(&session.api, HSA_SYSTEM_INFO_SIGNAL_MAX_WAIT)?);
         if session.timestamp_hz == 0 {
@@ -84,6 +87,12 @@ impl Runtime {
     #[must_use]
     pub fn api(&self) -> &Api {
         &self.0.api
+    }
+
+    /// How long `hsa_init` took.
+    #[must_use]
+    pub fn init_took(&self) -> Duration {
+        self.0.init_took
     }
 
     pub(super) fn functions(&self) -> &Functions {

@@ -62,6 +62,10 @@ pub enum BedKind {
     Embedded,
     /// The same, because no GPU could be used: a self-test of the harness, never a pass.
     EmbeddedSelfTest,
+    /// AMD's runtime and the software GPU, because the user asked for it.
+    RocrModel,
+    /// A runtime library that the environment gives a device model instead of hardware, which nobody asked for: never a pass.
+    UnaskedModel,
 }
 
 /// The bed, in every report.
@@ -71,7 +75,10 @@ pub struct BedReport {
     pub kind: BedKind,
     /// The runtime library's path, or `embedded`.
     pub runtime: String,
-    /// Why no GPU was tested, for [`BedKind::EmbeddedSelfTest`]; the dump replayed, if one was.
+    /// ROCr's version, for [`BedKind::RocrModel`]: its package's, else what it says itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rocr: Option<String>,
+    /// Why no GPU was tested, for [`BedKind::EmbeddedSelfTest`] and [`BedKind::UnaskedModel`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The file whose config bytes the device took, with `--replay`.
@@ -80,6 +87,13 @@ pub struct BedReport {
 }
 
 impl BedReport {
+    /// ROCr and its version on the software GPU, in words.
+    #[must_use]
+    pub fn rocr_model(&self) -> String {
+        let version = self.rocr.as_ref().map_or_else(|| " of unknown version".to_owned(), |version| format!(" {version}"));
+        format!("ROCr{version} on the software GPU, not hardware")
+    }
+
     /// Whether a real GPU answered.
     #[must_use]
     pub fn tested_hardware(&self) -> bool {
@@ -179,9 +193,17 @@ pub struct RunReport {
     pub requester: RequesterReadback,
     /// The cases, in order.
     pub cases: Vec<CaseReport>,
+    /// How often ROCr aborted by a defect of its own model mode, whereupon the case was tried once more.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub rocr_aborts: u32,
     /// What the path did over the whole run, on beds that count it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fabric: Option<FabricCounters>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+const fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// One case.

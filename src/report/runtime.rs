@@ -21,6 +21,12 @@ pub struct RuntimeFacts {
     /// AMD's extensions, `1.15` (`HSA_AMD_SYSTEM_INFO_EXT_VERSION_MAJOR`, `_MINOR`); runtimes of ROCm 5 do not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub amd_interface: Option<String>,
+    /// How long `hsa_init` took, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hsa_init_ms: Option<u64>,
+    /// The most memory that the worker had until then, in KiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_memory_kib: Option<u64>,
     /// Ticks per second of the system clock.
     pub timestamp_hz: u64,
     /// Extensions by name, `0x…` where the number has no name here.

@@ -12,5 +12,5 @@ mod sysroot;
 
 pub use library::{LibraryError, RuntimeLibrary, model_library};
 pub use machine::{MachineError, ModelMachine, ModelTarget, RequesterAtStart};
-pub use program::{ProgramError, ProgramRun, Ran, run};
+pub use program::{Opened, ProgramError, ProgramRun, Ran, run};
 pub use sysroot::{Surroundings, Sysroot, SysrootError};

@@ -220,7 +220,8 @@ pub(super) mod tests {
         let surroundings = Surroundings::open(Some(directory.path())).unwrap();
         let program = std::env::current_exe().unwrap();
         let loader = libraries.join(LOADER).display().to_string();
-        let (path, program_text) = (libraries.display().to_string(), program.display().to_string());
+        let above = libraries.parent().unwrap().display().to_string();
+        let (path, program_text) = (format!("{}:{above}", libraries.display()), program.display().to_string());
         let plain = surroundings.command(program.as_os_str(), None).unwrap();
         assert_eq!(words(&plain), [&loader, "--inhibit-cache", "--library-path", &path, &program_text]);
         let helped = surroundings.command(program.as_os_str(), Some(Path::new("/x/lib.so"))).unwrap();

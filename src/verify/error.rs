@@ -33,6 +33,9 @@ pub enum VerifyError {
     /// No GPU can be used, and why: the runtime found, what is missing, and what to do next.
     #[error("no GPU can be tested: {0}")]
     NoGpu(String),
+    /// AMD's runtime cannot be started on the software GPU.
+    #[error("cannot run ROCr on the software GPU: {0}")]
+    RocrModel(String),
     /// The runtime has no such GPU.
     #[error("the runtime does not have {wanted}; it has {found}{}", .self_test.as_ref().map(|reason| format!(" (the embedded software GPU, because no GPU could be used: {reason})")).unwrap_or_default())]
     NoSuchDevice {
@@ -62,8 +65,8 @@ pub enum VerifyError {
         /// The end of what it wrote to stderr, as a continuation of the sentence.
         last_words: String,
     },
-    /// The embedded bed cannot be laid out.
-    #[error("cannot prepare the embedded device: {0}")]
+    /// The software GPU's machine cannot be laid out.
+    #[error("cannot prepare the software GPU: {0}")]
     Bed(String),
     /// The user interrupted; everything was put back.
     #[error("interrupted by {signal}; AtomicOps were put back")]
@@ -78,7 +81,9 @@ impl VerifyError {
     #[must_use]
     pub const fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Runtime(_) | Self::NoGpu(_) | Self::NoSuchDevice { self_test: Some(_), .. } => ExitCode::NoHardware,
+            Self::Runtime(_) | Self::RocrModel(_) | Self::NoGpu(_) | Self::NoSuchDevice { self_test: Some(_), .. } => {
+                ExitCode::NoHardware
+            }
             Self::NoCaseMatches(_) | Self::ReplayNeedsEmbedded { .. } | Self::Replay { .. } | Self::NoSuchDevice { .. } => {
                 ExitCode::Usage
             }

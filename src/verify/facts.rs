@@ -3,7 +3,7 @@
 use std::env;
 use std::fs;
 
-use crate::hsa::{Agent, DoorbellKind, Runtime};
+use crate::hsa::{Agent, DoorbellKind, MODEL_VARIABLE, Runtime};
 use crate::pci::sysfs::SysfsRoot;
 use crate::report::{AgentFacts, Doorbell, DriverFacts, EnvironmentVariable, RuntimeFacts};
 
@@ -15,15 +15,13 @@ const VARIABLES: [&str; 10] = [
     "HSA_ENABLE_INTERRUPT",
     "HSA_ENABLE_SDMA",
     "HSA_MODEL_LIB",
-    MODEL_TOPOLOGY,
+    MODEL_VARIABLE,
     "HSA_OVERRIDE_GFX_VERSION",
     "HSA_TOOLS_LIB",
     "LD_LIBRARY_PATH",
     "LD_PRELOAD",
     "ROCR_VISIBLE_DEVICES",
 ];
-/// With it ROCr drives a model, and the kernel driver has no part in it.
-const MODEL_TOPOLOGY: &str = "HSA_MODEL_TOPOLOGY";
 
 /// What the runtime of this process says, and what of the machine concerns it. The runtime inside this program has no driver and
 /// reads no environment.
@@ -31,21 +29,32 @@ pub fn runtime(runtime: &Runtime, planned: &PlannedRuntime) -> RuntimeFacts {
     let facts = runtime.facts();
     let environment = match planned {
         PlannedRuntime::Embedded => Vec::new(),
-        PlannedRuntime::Library(_) => environment(|name| env::var_os(name).map(|value| value.to_string_lossy().into_owned())),
+        PlannedRuntime::Library(_) | PlannedRuntime::RocrModel(_) => {
+            environment(|name| env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
+        }
     };
-    let drives_hardware = *planned != PlannedRuntime::Embedded && env::var_os(MODEL_TOPOLOGY).is_none();
+    let drives_hardware = *planned != PlannedRuntime::Embedded && env::var_os(MODEL_VARIABLE).is_none();
     RuntimeFacts {
         library: facts.library.as_ref().map(|library| library.path.display().to_string()),
         build: facts.build,
         rocm_release: facts.library.and_then(|library| library.release).map(|release| release.to_string()),
         interface: facts.interface.map(|version| version.to_string()),
         amd_interface: facts.amd_interface.map(|version| version.to_string()),
+        hsa_init_ms: Some(u64::try_from(runtime.init_took().as_millis()).unwrap_or(u64::MAX)),
+        peak_memory_kib: peak_memory_kib(),
         timestamp_hz: facts.timestamp_hz,
         extensions: facts.extensions,
         missing_functions: facts.missing_functions.into_iter().map(str::to_owned).collect(),
         driver: drives_hardware.then(|| driver(&SysfsRoot::default())),
         environment,
     }
+}
+
+/// The most memory that this process has had so far (`VmHWM`, proc_pid_status(5)).
+fn peak_memory_kib() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.trim().parse().ok()
 }
 
 fn environment(value_of: impl Fn(&str) -> Option<String>) -> Vec<EnvironmentVariable> {

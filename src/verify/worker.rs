@@ -5,10 +5,10 @@ use std::io::{self, Write};
 
 use rustix::process::{Signal as ProcessSignal, getppid, set_parent_process_death_signal};
 
-use crate::hsa::{Agent, AgentKind, Runtime, RuntimeChoice};
+use crate::hsa::{Agent, AgentKind, InitStack, Runtime, RuntimeChoice};
 
 use super::catalogue;
-use super::event::{AgentSummary, Pace, PlannedRuntime, WorkerEvent, WorkerPlan};
+use super::event::{AgentSummary, Gate, Pace, PlannedRuntime, WorkerEvent, WorkerPlan};
 use super::facts;
 use super::lab::Lab;
 
@@ -80,7 +80,10 @@ fn work(plan: &WorkerPlan, events: &mut Events) -> io::Result<()> {
             None => Err(format!("GPU number {} is gone; the runtime lists {}", plan.agent, agents.len())),
         };
         match lab {
-            Ok(lab) => run_cases(plan, &lab, events)?,
+            Ok(lab) => {
+                pass_gate(plan.gate, events)?;
+                run_cases(plan, &lab, events)?;
+            }
             Err(reason) => return events.send(&WorkerEvent::Refused { reason }),
         }
     }
@@ -89,13 +92,25 @@ fn work(plan: &WorkerPlan, events: &mut Events) -> io::Result<()> {
     events.send(&WorkerEvent::Done)
 }
 
+/// Waits until the supervisor lets the cases start. It is not waited for longer than the supervisor lives.
+fn pass_gate(gate: Gate, events: &mut Events) -> io::Result<()> {
+    if gate == Gate::AfterLoading {
+        events.send(&WorkerEvent::Loaded)?;
+        if io::stdin().read_line(&mut String::new())? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok(())
+}
+
 fn open(planned: &PlannedRuntime) -> Result<(Runtime, Vec<Agent>), String> {
-    let choice = match planned {
-        PlannedRuntime::Embedded => RuntimeChoice::Embedded,
-        PlannedRuntime::Library(path) => RuntimeChoice::Path(path.clone()),
+    let (choice, stack) = match planned {
+        PlannedRuntime::Embedded => (RuntimeChoice::Embedded, InitStack::Callers),
+        PlannedRuntime::Library(path) => (RuntimeChoice::Path(path.clone()), InitStack::Callers),
+        PlannedRuntime::RocrModel(path) => (RuntimeChoice::Path(path.clone()), InitStack::Low),
     };
     let resolved = choice.resolve().map_err(|error| error.to_string())?;
-    let runtime = Runtime::start(resolved.api).map_err(|error| error.to_string())?;
+    let runtime = Runtime::start_on(resolved.api, stack).map_err(|error| error.to_string())?;
     let agents = runtime.agents_of_kind(AgentKind::Gpu).map_err(|error| error.to_string())?;
     Ok((runtime, agents))
 }

@@ -92,6 +92,7 @@ pub fn founding_evidence(after: i64, fabric: FabricCounters) -> Evidence {
 pub fn run_off() -> RunReport {
     let dropped = FabricCounters { requester_disabled: 1, ..FabricCounters::default() };
     RunReport {
+        rocr_aborts: 0,
         atomics: AtomicsMode::Off,
         requester: RequesterReadback::Holds { enabled: false },
         cases: vec![
@@ -111,6 +112,7 @@ pub fn run_off() -> RunReport {
 pub fn run_on() -> RunReport {
     let performed = FabricCounters { performed: 1, ..FabricCounters::default() };
     RunReport {
+        rocr_aborts: 0,
         atomics: AtomicsMode::On,
         requester: RequesterReadback::Holds { enabled: true },
         cases: vec![
@@ -159,7 +161,7 @@ fn report(bed: BedReport, device: DeviceReport, verdict: Verdict) -> Report {
 }
 
 fn bed(kind: BedKind) -> BedReport {
-    BedReport { kind, runtime: "embedded".to_owned(), reason: None, replay: None }
+    BedReport { kind, runtime: "embedded".to_owned(), rocr: None, reason: None, replay: None }
 }
 
 /// Both runs on the embedded device: the founding experiment.
@@ -211,6 +213,8 @@ pub fn self_test() -> Report {
 pub fn system_runtime() -> RuntimeFacts {
     let variable = |name: &str, value: &str| EnvironmentVariable { name: name.to_owned(), value: value.to_owned() };
     RuntimeFacts {
+        hsa_init_ms: Some(5),
+        peak_memory_kib: Some(14_336),
         library: Some("/opt/rocm-7.2.4/lib/libhsa-runtime64.so.1.18.70204".to_owned()),
         build: Some("1.18.0".to_owned()),
         rocm_release: Some("7.2.4".to_owned()),
@@ -263,12 +267,14 @@ pub fn hardware_with_every_outcome() -> Report {
         .collect();
     let runs = vec![
         RunReport {
+            rocr_aborts: 0,
             atomics: AtomicsMode::AsFound,
             requester: RequesterReadback::Unknown { reason: "config space is readable by root only".to_owned() },
             cases,
             fabric: None,
         },
         RunReport {
+            rocr_aborts: 0,
             atomics: AtomicsMode::Off,
             requester: RequesterReadback::DidNotStick { enabled: true },
             cases: Vec::new(),

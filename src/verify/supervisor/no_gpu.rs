@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::hsa::{ChoiceError, KfdAccess, RuntimeChoice};
 use crate::pci::Bdf;
-use crate::pci::guest::{self, Machine};
+use crate::pci::guest::{self, Hypervisor, Machine};
 use crate::pci::sysfs::SysfsRoot;
 
 /// How far the runtime came.
@@ -118,12 +118,18 @@ impl Surroundings {
             Module::Loaded => "the amdgpu module is loaded",
             Module::Absent => "the amdgpu module is not loaded",
         };
+        let hypervisor = |hypervisor: &Hypervisor| match hypervisor {
+            Hypervisor::Other => String::new(),
+            named => format!(" ({named})"),
+        };
         let place = match (self.container, &self.machine) {
-            (Container::Inside, Machine::Guest { hypervisor, .. }) => {
-                format!(", and this is a container in a virtual machine ({hypervisor})")
+            (Container::Inside, Machine::Guest { hypervisor: host, .. }) => {
+                format!(", and this is a container in a virtual machine{}", hypervisor(host))
             }
             (Container::Inside, _) => ", and this is a container".to_owned(),
-            (Container::NotSeen, Machine::Guest { hypervisor, .. }) => format!(", and this is a virtual machine ({hypervisor})"),
+            (Container::NotSeen, Machine::Guest { hypervisor: host, .. }) => {
+                format!(", and this is a virtual machine{}", hypervisor(host))
+            }
             (Container::NotSeen, Machine::BareMetal | Machine::Unknown) => String::new(),
         };
         let joint = if place.is_empty() { " and" } else { "," };
@@ -198,7 +204,6 @@ impl fmt::Display for Explanation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pci::guest::Hypervisor;
     use std::fs;
 
     const LIBRARY: &str = "/usr/lib/libhsa-runtime64.so.1.5.0 (ROCr 1.5.0)";
@@ -255,12 +260,13 @@ mod tests {
 
     #[test]
     fn the_next_step_is_that_of_the_place() {
-        let step = |change: &dyn Fn(&mut Surroundings)| {
+        type Change<'a> = &'a dyn Fn(&mut Surroundings);
+        let step = |change: Change<'_>| {
             let mut surroundings = bare();
             change(&mut surroundings);
             told(not_tried(), surroundings)
         };
-        let rows: [(&dyn Fn(&mut Surroundings), &str); 7] = [
+        let rows: [(Change<'_>, &str); 7] = [
             (&|here| here.gpus = one_gpu(), "sudo modprobe amdgpu"),
             (&|here| (here.gpus, here.module) = (one_gpu(), Module::Loaded), "aqlprobe path"),
             (
