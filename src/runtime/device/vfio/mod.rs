@@ -15,6 +15,7 @@ mod memory;
 mod ranges;
 mod settings;
 
+pub use crate::runtime::log::LOG_ENV;
 pub use doorbell::MappedDoorbell;
 #[cfg(test)]
 pub use doorbell::TestBar;
