@@ -16,3 +16,4 @@ pub mod queue_error;
 pub mod target;
 #[cfg(test)]
 mod test_path;
+pub mod vfio_user;
