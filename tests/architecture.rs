@@ -23,6 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("verify", &["hsa", "aql", "pci", "kfd", "kernels", "report", "rocr"]),
     ("model", &["aql", "pci", "kfd", "hsa::sys"]),
     ("runtime", &["aql", "pci", "hsa::sys", "model"]),
+    ("cli/endpoint.rs", &["model::target", "model::vfio_user", "pci", "report"]),
     ("cli", &["verify", "report", "audit", "hsa", "pci", "kfd", "kernels", "rocr"]),
     ("main.rs", &[]),
     ("lib.rs", &[]),

@@ -1,6 +1,7 @@
 //! The command line: parsing, printing and exit codes only, one file per subcommand.
 
 mod atomics;
+mod endpoint;
 mod failure;
 mod output;
 mod path;
@@ -38,6 +39,7 @@ enum Command {
     Path(path::Arguments),
     Atomics(atomics::Arguments),
     Run(run::Arguments),
+    Endpoint(endpoint::Arguments),
     #[command(hide = true)]
     Worker(worker::Arguments),
 }
@@ -57,6 +59,7 @@ pub fn main() -> ExitCode {
         Command::Path(arguments) => path::run(&arguments),
         Command::Atomics(arguments) => atomics::run(&arguments),
         Command::Run(arguments) => run::run(&arguments),
+        Command::Endpoint(arguments) => endpoint::run(&arguments),
         Command::Worker(arguments) => Ok(worker::run(&arguments)),
     };
     ExitCode::from(status.unwrap_or_else(|failure: Failure| failure.report()))

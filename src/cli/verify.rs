@@ -42,8 +42,8 @@ Examples:
 #[derive(clap::Args)]
 #[command(after_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
 pub struct Arguments {
-    /// HSA runtime: the system's, the one inside this program (a software GPU), AMD's own on the software GPU, or a library by
-    /// path [possible values: auto, system, embedded, rocr-model, PATH]
+    /// HSA runtime: the system's, the one inside this program (a software GPU), AMD's own on the software GPU, ours over vfio-pci on the
+    /// software PCIe endpoint of this guest, or a library by path [possible values: auto, system, embedded, rocr-model, guest, PATH]
     #[arg(long, value_name = "RUNTIME", default_value = "auto")]
     runtime: Runtime,
 
@@ -110,6 +110,7 @@ pub struct Arguments {
 enum Runtime {
     Choice(RuntimeChoice),
     RocrModel,
+    Guest,
 }
 
 impl FromStr for Runtime {
@@ -118,6 +119,7 @@ impl FromStr for Runtime {
     fn from_str(text: &str) -> Result<Self, UnknownRuntime> {
         match text {
             "rocr-model" => Ok(Self::RocrModel),
+            "guest" => Ok(Self::Guest),
             other => other.parse().map(Self::Choice),
         }
     }
@@ -173,16 +175,20 @@ impl Arguments {
                 sysroot: self.sysroot.clone(),
                 target: self.target.map(ModelTarget::from).unwrap_or_default(),
             })),
-            Runtime::Choice(choice) => {
+            Runtime::Choice(_) | Runtime::Guest => {
+                let requested = match &self.runtime {
+                    Runtime::Choice(choice) => RequestedRuntime::Choice(choice.clone()),
+                    Runtime::RocrModel | Runtime::Guest => RequestedRuntime::Guest,
+                };
                 let given = [
                     ("--library", self.library.is_some()),
                     ("--sysroot", self.sysroot.is_some()),
                     ("--target", self.target.is_some()),
                 ];
                 match given.into_iter().find(|(_, given)| *given) {
-                    None => Ok(RequestedRuntime::Choice(choice.clone())),
+                    None => Ok(requested),
                     Some((option, _)) => {
-                        let error = anyhow!("{option} belongs to `--runtime rocr-model`, and the runtime is {choice}");
+                        let error = anyhow!("{option} belongs to `--runtime rocr-model`, and the runtime is {requested}");
                         Err(Failure::new(error, ExitCode::Usage).hint("add `--runtime rocr-model`, or leave the option out"))
                     }
                 }

@@ -53,7 +53,7 @@ pub struct Resolved {
 
 /// `--runtime` names nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no runtime is called {0:?}; use auto, system, embedded, rocr-model, or the path of a runtime library")]
+#[error("no runtime is called {0:?}; use auto, system, embedded, rocr-model, guest, or the path of a runtime library")]
 pub struct UnknownRuntime(pub String);
 
 /// Why the chosen runtime cannot be used.

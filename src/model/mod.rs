@@ -5,6 +5,7 @@ pub mod bus;
 pub mod compute;
 mod device;
 mod doorbell;
+pub mod endpoint_registers;
 pub mod fabric;
 pub mod founding;
 pub mod gpu;
@@ -21,3 +22,4 @@ mod sdma;
 pub mod target;
 #[cfg(test)]
 mod test_path;
+pub mod vfio_user;

@@ -64,6 +64,8 @@ pub enum BedKind {
     EmbeddedSelfTest,
     /// AMD's runtime and the software GPU, because the user asked for it.
     RocrModel,
+    /// Our own runtime over vfio-pci on the software GPU's PCIe endpoint, inside a guest, because the user asked for it.
+    Guest,
     /// A runtime library that the environment gives a device model instead of hardware, which nobody asked for: never a pass.
     UnaskedModel,
 }

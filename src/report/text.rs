@@ -55,6 +55,7 @@ fn bed_line(bed: &BedReport) -> String {
         BedKind::Embedded => "Test bed: embedded, a software GPU and not hardware".to_owned(),
         BedKind::EmbeddedSelfTest => format!("Test bed: embedded, a self-test on a software GPU; no GPU was tested: {}", reason()),
         BedKind::RocrModel => format!("Test bed: {}; runtime {runtime}", tame(&bed.rocr_model())),
+        BedKind::Guest => format!("Test bed: guest, our runtime on the software PCIe endpoint and not hardware; runtime {runtime}"),
         BedKind::UnaskedModel => format!("Test bed: a device model through {runtime}; no GPU was tested: {}", reason()),
     };
     if let Some(replay) = &bed.replay {
@@ -71,7 +72,7 @@ fn untested_line(report: &Report) -> Option<String> {
     let what = match report.bed.kind {
         BedKind::EmbeddedSelfTest => "This was a self-test",
         BedKind::UnaskedModel => "This was a device model",
-        BedKind::Hardware | BedKind::Embedded | BedKind::RocrModel => return None,
+        BedKind::Hardware | BedKind::Embedded | BedKind::RocrModel | BedKind::Guest => return None,
     };
     (!said).then(|| format!("{what}; no GPU was tested: {}", tame(reason)))
 }

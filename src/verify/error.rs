@@ -36,6 +36,9 @@ pub enum VerifyError {
     /// AMD's runtime cannot be started on the software GPU.
     #[error("cannot run ROCr on the software GPU: {0}")]
     RocrModel(String),
+    /// The software GPU's PCIe endpoint cannot be driven.
+    #[error("cannot drive the PCIe endpoint over vfio-pci: {0}")]
+    Guest(String),
     /// The runtime has no such GPU.
     #[error("the runtime does not have {wanted}; it has {found}{}", .self_test.as_ref().map(|reason| format!(" (the embedded software GPU, because no GPU could be used: {reason})")).unwrap_or_default())]
     NoSuchDevice {
@@ -81,9 +84,11 @@ impl VerifyError {
     #[must_use]
     pub const fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Runtime(_) | Self::RocrModel(_) | Self::NoGpu(_) | Self::NoSuchDevice { self_test: Some(_), .. } => {
-                ExitCode::NoHardware
-            }
+            Self::Runtime(_)
+            | Self::RocrModel(_)
+            | Self::Guest(_)
+            | Self::NoGpu(_)
+            | Self::NoSuchDevice { self_test: Some(_), .. } => ExitCode::NoHardware,
             Self::NoCaseMatches(_) | Self::ReplayNeedsEmbedded { .. } | Self::Replay { .. } | Self::NoSuchDevice { .. } => {
                 ExitCode::Usage
             }

@@ -35,6 +35,8 @@ pub enum RequestedRuntime {
     Choice(RuntimeChoice),
     /// AMD's own runtime with the software GPU as its device.
     RocrModel(RocrModelRequest),
+    /// Our runtime over vfio-pci with the software GPU's PCIe endpoint as its device.
+    Guest,
 }
 
 impl fmt::Display for RequestedRuntime {
@@ -42,6 +44,7 @@ impl fmt::Display for RequestedRuntime {
         match self {
             Self::Choice(choice) => choice.fmt(formatter),
             Self::RocrModel(_) => formatter.write_str("rocr-model"),
+            Self::Guest => formatter.write_str("guest"),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Why queues stop.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::model::address::GpuVa;
@@ -29,17 +30,25 @@ fn of_kernel(kernel_object: Option<GpuVa>) -> String {
     kernel_object.map_or_else(String::new, |object| format!(", kernel object {object}"))
 }
 
-/// Remembers the fault of the queue that failed last.
+/// Remembers the fault of the queue that failed last, and how many there were.
 #[derive(Debug, Default)]
-pub(in crate::model) struct FaultLog(Mutex<Option<QueueFault>>);
+pub(in crate::model) struct FaultLog {
+    last: Mutex<Option<QueueFault>>,
+    count: AtomicU64,
+}
 
 impl FaultLog {
     pub(in crate::model) fn last(&self) -> Option<QueueFault> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(in crate::model) fn count(&self) -> u64 {
+        self.count.load(Ordering::SeqCst)
     }
 
     pub(super) fn record(&self, fault: QueueFault) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
+        self.count.fetch_add(1, Ordering::SeqCst);
     }
 }
 

@@ -55,6 +55,7 @@ pub fn verdict(bed: &BedReport, devices: &[DeviceReport]) -> Verdict {
             let place = match kind {
                 BedKind::Hardware => String::new(),
                 BedKind::RocrModel => format!(" with {}", bed.rocr_model()),
+                BedKind::Guest => " on the software PCIe endpoint over vfio-pci (no hardware was tested)".to_owned(),
                 _ => " on the embedded software GPU (no hardware was tested)".to_owned(),
             };
             Verdict { word: word(code), sentence: format!("{summary}{place}"), exit_code: code }
@@ -132,6 +133,8 @@ mod tests {
     fn a_verdict_from_the_model_is_never_worded_as_if_hardware_had_said_it() {
         for code in [ExitCode::Pass, ExitCode::Hang, ExitCode::CheckFailed] {
             assert!(row(BedKind::Embedded, &[code]).2.contains("no hardware was tested"));
+            assert!(row(BedKind::Guest, &[code]).2.contains("no hardware was tested"));
+            assert_eq!(row(BedKind::Guest, &[code]).1, code);
             assert!(!row(BedKind::Hardware, &[code]).2.contains("embedded"));
             assert!(row(BedKind::RocrModel, &[code]).2.ends_with("with ROCr 7.2.4 on the software GPU, not hardware"));
         }

@@ -6,13 +6,16 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 use crate::hsa::embedded::bed::{self, SYSFS_ENV};
+use crate::hsa::embedded::vfio;
 use crate::hsa::{Bed, MODEL_VARIABLE, RuntimeChoice};
+use crate::pci::driver::VfioLease;
 use crate::pci::sysfs::SysfsRoot;
 use crate::report::{BedKind, BedReport};
 use crate::verify::error::VerifyError;
 use crate::verify::event::PlannedRuntime;
 use crate::verify::request::{RequestedRuntime, VerifyRequest};
 
+use super::guest_bed;
 use super::no_gpu::{Explanation, Finding};
 use super::process::Launcher;
 use super::rocr_bed;
@@ -30,6 +33,10 @@ pub struct ReadyBed {
     pub launcher: Launcher,
     /// What it cannot carry.
     pub rules: Rules,
+    /// Where workers keep the fabric's counters, if that is not beside the device's config space.
+    pub counters: Option<PathBuf>,
+    /// Holds the endpoint, which goes back to where it was found.
+    pub(super) _lease: Option<VfioLease>,
     /// Holds the software GPU's PCI tree, which disappears with it.
     pub(super) _tree: Option<TempDir>,
 }
@@ -41,6 +48,8 @@ pub enum Rules {
     Plain,
     /// Those of [`rocr_bed`].
     RocrModel,
+    /// Those of [`guest_bed`].
+    Guest,
 }
 
 /// Prepares the bed that `request` asks for.
@@ -55,6 +64,7 @@ pub fn prepare(request: &VerifyRequest) -> Result<ReadyBed, VerifyError> {
         }
         (Some(_), other) => return Err(VerifyError::ReplayNeedsEmbedded { runtime: other.to_string() }),
         (None, RequestedRuntime::RocrModel(model)) => return rocr_bed::prepare(model),
+        (None, RequestedRuntime::Guest) => return guest_bed::prepare(request),
         (None, RequestedRuntime::Choice(choice)) => choice,
     };
     let resolved = choice.resolve().map_err(|error| match choice {
@@ -91,7 +101,7 @@ fn library_bed(request: &VerifyRequest, library: PathBuf) -> Result<ReadyBed, Ve
         }
     };
     let (runtime, launcher) = (PlannedRuntime::Library(library), Launcher::default());
-    Ok(ReadyBed { report, runtime, sysfs, launcher, rules: Rules::Plain, _tree: tree })
+    Ok(ReadyBed { report, runtime, sysfs, launcher, rules: Rules::Plain, counters: None, _lease: None, _tree: tree })
 }
 
 /// A directory for a modelled machine.
@@ -129,8 +139,17 @@ fn embedded(request: &VerifyRequest, kind: BedKind, reason: Option<String>) -> R
     Ok(ReadyBed {
         report: BedReport { kind, runtime: "embedded".to_owned(), rocr: None, reason, replay },
         runtime: PlannedRuntime::Embedded,
-        launcher: Launcher { environment: vec![(SYSFS_ENV.to_owned(), prepared.sysfs_root.clone().into())], ..Launcher::default() },
+        launcher: Launcher {
+            // No endpoint that the environment may name: this bed's device is in the worker.
+            environment: vec![
+                (SYSFS_ENV.to_owned(), prepared.sysfs_root.clone().into()),
+                (vfio::DEVICE_ENV.to_owned(), std::ffi::OsString::new()),
+            ],
+            ..Launcher::default()
+        },
         rules: Rules::Plain,
+        counters: None,
+        _lease: None,
         sysfs: SysfsRoot::new(prepared.sysfs_root),
         _tree: Some(tree),
     })

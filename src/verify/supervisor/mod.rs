@@ -1,6 +1,7 @@
 //! The supervisor: never touches the device itself, and so always lives to tell.
 
 mod bed;
+mod guest_bed;
 mod interrupt;
 mod kfd_answer;
 mod no_gpu;
@@ -30,6 +31,7 @@ use super::event::{AgentSummary, Gate, Observation, Pace, WorkerPlan};
 use super::request::{AtomicsSelection, DeviceSelector, Milliseconds, RequestedRuntime, VerifyRequest};
 
 use bed::{ReadyBed, Rules};
+use guest_bed::AfterOpening;
 use interrupt::Interrupts;
 use no_gpu::{Explanation, Finding};
 use process::{Launcher, Worker};
@@ -91,6 +93,7 @@ fn open(request: &VerifyRequest, interrupts: &Interrupts) -> Result<Opened, Veri
         Err(VerifyError::Runtime(reason)) if bed.report.kind == BedKind::Hardware => {
             Finding::Refused { library: library(), reason }
         }
+        Err(VerifyError::Runtime(reason)) if bed.rules == Rules::Guest => return Err(VerifyError::Guest(reason)),
         Ok(_) if bed.rules == Rules::RocrModel => {
             return Err(VerifyError::RocrModel(format!("{} ({}): it lists no GPU", bed.report.rocr_model(), bed.report.runtime)));
         }
@@ -167,7 +170,7 @@ fn choose<'a>(wanted: DeviceSelector, agents: &'a [AgentSummary], bed: &BedRepor
 fn modes(wanted: Option<AtomicsSelection>, bed: &BedReport) -> &'static [AtomicsMode] {
     let default = match (bed.kind, &bed.replay) {
         (BedKind::Embedded | BedKind::EmbeddedSelfTest | BedKind::RocrModel, None) => AtomicsSelection::Both,
-        (BedKind::Hardware | BedKind::UnaskedModel, _) | (_, Some(_)) => AtomicsSelection::AsFound,
+        (BedKind::Hardware | BedKind::UnaskedModel | BedKind::Guest, _) | (_, Some(_)) => AtomicsSelection::AsFound,
     };
     match wanted.unwrap_or(default) {
         AtomicsSelection::AsFound => &[AtomicsMode::AsFound],
@@ -196,10 +199,11 @@ impl Bench<'_> {
             None => Err("the runtime does not say where the device is on the PCI bus".to_owned()),
         };
         // A topology that we wrote is nothing that KFD says.
-        let node = bdf.as_ref().filter(|_| self.bed.rules == Rules::Plain).and_then(|bdf| kfd_answer::node(&self.bed.sysfs, bdf));
+        let node =
+            bdf.as_ref().filter(|_| self.bed.rules != Rules::RocrModel).and_then(|bdf| kfd_answer::node(&self.bed.sysfs, bdf));
         let prediction = kfd_answer::prediction(&agent.gfx, node.as_ref());
         let prediction = match self.bed.rules {
-            Rules::Plain => prediction,
+            Rules::Plain | Rules::Guest => prediction,
             Rules::RocrModel => rocr_bed::prediction(&prediction),
         };
         let kfd = kfd_answer::report(&agent.gfx, node.as_ref(), path.as_ref().ok());
@@ -213,7 +217,7 @@ impl Bench<'_> {
                 Some(requester) => requester.enter(*mode)?,
                 None => path::as_found(path.as_ref().map_err(String::as_str)),
             };
-            runs.push(self.run(agent, bdf, *mode, readback, path.as_ref().ok(), &prediction, requester.as_mut())?);
+            runs.push(self.run(agent, bdf, *mode, &readback, path.as_ref().ok(), &prediction, requester.as_mut())?);
         }
         if let Some(requester) = &mut requester {
             requester.restore()?;
@@ -242,23 +246,29 @@ impl Bench<'_> {
         agent: &AgentSummary,
         bdf: Option<Bdf>,
         mode: AtomicsMode,
-        requester: RequesterReadback,
+        requester: &RequesterReadback,
         path: Option<&PathReport>,
         prediction: &Prediction,
         switch: Option<&mut Requester>,
     ) -> Result<RunReport, VerifyError> {
-        let facts = RunFacts { mode, requester: &requester, path, prediction };
+        let facts = RunFacts { mode, requester, path, prediction };
         let quiet = (facts.expectation() == Expectation::LosesCompletions).then_some(Pace::QUIET);
-        let fabric_file = bdf.map(|bdf| self.bed.sysfs.device_dir(&bdf).join(FABRIC_COUNTERS_FILE)).filter(|file| file.exists());
+        let fabric_file = self
+            .bed
+            .counters
+            .clone()
+            .or_else(|| bdf.map(|bdf| self.bed.sysfs.device_dir(&bdf).join(FABRIC_COUNTERS_FILE)).filter(|file| file.exists()));
+        let mut read_back = requester.clone();
         let mut gatekeeper: Box<dyn Gatekeeper> = match (self.bed.rules, switch) {
             (Rules::RocrModel, Some(requester)) => Box::new(Switching { requester, mode }),
+            (Rules::Guest, Some(requester)) => Box::new(AfterOpening { requester, mode, readback: &mut read_back }),
             _ => Box::new(NoGate),
         };
         let mut plan = WorkerPlan {
             supervisor: std::process::id(),
             runtime: self.bed.runtime.clone(),
             agent: agent.index,
-            gate: if self.bed.rules == Rules::RocrModel { Gate::AfterLoading } else { Gate::Open },
+            gate: if self.bed.rules == Rules::Plain { Gate::Open } else { Gate::AfterLoading },
             cases: self.cases.iter().map(|case| case.name.to_owned()).collect(),
             pace: Pace { timeout: self.request.timeout.unwrap_or(Milliseconds::DEFAULT_TIMEOUT), quiet },
             fabric: fabric_file,
@@ -285,7 +295,8 @@ impl Bench<'_> {
         }
         let (cases, rocr_aborts) = (recorder.cases, recorder.aborts);
         let fabric = total(&cases);
-        Ok(RunReport { atomics: mode, requester, cases, rocr_aborts, fabric })
+        drop(gatekeeper);
+        Ok(RunReport { atomics: mode, requester: read_back, cases, rocr_aborts, fabric })
     }
 }
 
@@ -296,7 +307,7 @@ fn start(launcher: &Launcher, plan: &WorkerPlan) -> Result<Box<dyn Worker>, Veri
 /// The cases in their order, neighbours that are treated alike together.
 fn groups(rules: Rules, cases: &[String]) -> Vec<(Treatment, &[String])> {
     let treatment = |case: &String| match rules {
-        Rules::Plain => Treatment::Plain,
+        Rules::Plain | Rules::Guest => Treatment::Plain,
         Rules::RocrModel => rocr_bed::treatment(case),
     };
     let alike = cases.chunk_by(|one, next| treatment(one) == treatment(next));
@@ -470,6 +481,7 @@ mod tests {
         assert_eq!(modes(None, &bed(BedKind::EmbeddedSelfTest, None)), both);
         assert_eq!(modes(None, &bed(BedKind::RocrModel, None)), both);
         assert_eq!(modes(None, &bed(BedKind::UnaskedModel, None)), [AtomicsMode::AsFound]);
+        assert_eq!(modes(None, &bed(BedKind::Guest, None)), [AtomicsMode::AsFound]);
         assert_eq!(modes(None, &bed(BedKind::Embedded, Some("dump"))), [AtomicsMode::AsFound]);
         assert_eq!(modes(None, &bed(BedKind::Hardware, None)), [AtomicsMode::AsFound]);
         assert_eq!(modes(Some(AtomicsSelection::Both), &bed(BedKind::Hardware, None)), both);

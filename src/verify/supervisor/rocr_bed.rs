@@ -100,6 +100,8 @@ pub fn prepare(request: &RocrModelRequest) -> Result<ReadyBed, VerifyError> {
         sysfs: SysfsRoot::new(machine.sysfs_root),
         launcher: Launcher { surroundings, environment },
         rules: Rules::RocrModel,
+        counters: None,
+        _lease: None,
         _tree: Some(tree),
     })
 }

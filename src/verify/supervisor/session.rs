@@ -92,7 +92,10 @@ pub fn enumerate(plan: &WorkerPlan, launch: &mut Launch<'_>, interrupts: &Interr
                 worker.end(CLOSING);
                 return Ok(Roster { runtime: *runtime, agents, event_aborts });
             }
-            Some(Message::Event(WorkerEvent::Refused { reason })) => return Err(VerifyError::Runtime(reason)),
+            Some(Message::Event(WorkerEvent::Refused { reason })) => {
+                worker.end(CLOSING);
+                return Err(VerifyError::Runtime(reason + &last_words(&*worker)));
+            }
             Some(Message::Closed) => {
                 let ending = worker.end(CLOSING);
                 if event_aborts < EVENT_ABORTS && died_of_events(plan, &*worker) {
