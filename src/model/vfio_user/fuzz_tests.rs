@@ -5,6 +5,7 @@
 //! an ordinary run.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -21,6 +22,8 @@ const CONSTANT_WORD: u64 = 0x0123_4567_89ab_cdef;
 // Places in the guest's memory: the ring of the queue that is there from the start, and kernels.
 const RING: u64 = 0x1000;
 const KERNELS: u64 = 0x8000;
+/// The instruction that ends a wave.
+const S_ENDPGM: u32 = 0xbf81_0000;
 /// `HSA_PACKET_TYPE_KERNEL_DISPATCH`.
 const KERNEL_DISPATCH: u16 = 2;
 
@@ -79,6 +82,8 @@ enum Act {
         index: u64,
     },
     Enable,
+    /// Time for the device to meet what is there.
+    Wait,
 }
 
 /// Addresses near what is mapped, near limits, and anywhere.
@@ -112,7 +117,7 @@ fn offset() -> impl Strategy<Value = u64> {
 /// What code is made of: real instructions (LLVM AMDGPUUsage; s_endpgm, s_branch backwards, flat loads, stores and atomics) and anything.
 fn instruction() -> impl Strategy<Value = u32> {
     prop_oneof![
-        2 => Just(0xbf81_0000_u32),
+        2 => Just(S_ENDPGM),
         1 => Just(0xbf82_ffff),
         2 => (0_u32..0x80, 0_u32..4).prop_map(|(op, bits)| 0xdc00_0000 | op << 18 | bits << 16),
         1 => any::<u8>().prop_map(|registers| u32::from(registers) << 8 | 0x0000_0001),
@@ -143,6 +148,7 @@ fn act() -> impl Strategy<Value = Act> {
         4 => (0_u64..16, prop::collection::vec(instruction(), 0..24)).prop_map(|(at, words)| Act::Kernel { at: at * 1024, words }),
         5 => (0_u64..4, prop_oneof![4 => 0_u64..128, 1 => any::<u64>()]).prop_map(|(queue, index)| Act::Ring { queue, index }),
         3 => Just(Act::Enable),
+        8 => Just(Act::Wait),
     ]
 }
 
@@ -159,6 +165,7 @@ impl World {
         world.map_memory();
         world.enable();
         world.rig.queue();
+        (0..16).for_each(|kernel| world.perform(Act::Kernel { at: kernel * 1024, words: vec![S_ENDPGM] }));
         world
     }
 
@@ -194,7 +201,12 @@ impl World {
                 rig.endpoint.unmap_all_dma();
                 self.map_memory();
             }
-            Act::Reset => rig.endpoint.reset().unwrap(),
+            Act::Reset => {
+                rig.endpoint.reset().unwrap();
+                self.enable();
+                self.rig.lay_out_queue();
+                let _ = self.rig.command(Command::CreateQueue);
+            }
             Act::Interrupts { kind, flags, start, count } => {
                 let _ = rig.endpoint.set_interrupts(kind, flags, start, count, Vec::new());
             }
@@ -208,11 +220,14 @@ impl World {
                 words.iter().enumerate().for_each(|(index, word)| rig.put(at + 8 + index as u64 * 8, *word));
                 if header & 7 == KERNEL_DISPATCH {
                     // Small grids of small workgroups, or nothing would ever end.
-                    rig.put(at + 8, words[0] & 0x0000_0007_0000_0003);
-                    rig.put(at + 16, words[1] & 0x0000_0003_0000_0003);
+                    rig.put(at + 8, words[0] & 0x0000_0006_0000_0002 | 0x0000_0001_0000_0001);
+                    rig.put(at + 16, words[1] & 0x0000_0002_0000_0002 | 0x0000_0001_0000_0001);
                     rig.put(at + 24, words[2] & 0x0000_0010_0000_0000);
+                    if words[6] & 0x80 != 0 {
+                        rig.put(at + 32, RAM.0 + KERNELS + words[3] / 64 % 16 * 1024);
+                    }
                 }
-                let workgroup = words[0] & 0x0003_0000_0000_0000 | 0x0001_0002_0000_0000;
+                let workgroup = words[0] & 0x0002_0000_0000_0000 | 0x0001_0002_0000_0000;
                 rig.put(at, u64::from(header & 0x7f07) | u64::from(setup) << 16 | workgroup);
             }
             Act::Kernel { at, words } => {
@@ -228,6 +243,7 @@ impl World {
             }
             Act::Ring { queue, index } => rig.ring(queue, index),
             Act::Enable => self.enable(),
+            Act::Wait => std::thread::sleep(Duration::from_millis(1)),
         }
     }
 
