@@ -22,6 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("verify", &["hsa", "aql", "pci", "kfd", "kernels", "report"]),
     ("model", &["aql", "pci", "hsa::sys"]),
     ("runtime", &["aql", "pci", "hsa::sys", "model"]),
+    ("cli/endpoint.rs", &["model::target", "model::vfio_user", "pci", "report"]),
     ("cli", &["verify", "report", "audit", "hsa", "pci", "kfd", "kernels"]),
     ("main.rs", &[]),
     ("lib.rs", &[]),

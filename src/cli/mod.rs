@@ -1,6 +1,7 @@
 //! The command line: parsing, printing and exit codes only, one file per subcommand.
 
 mod atomics;
+mod endpoint;
 mod failure;
 mod output;
 mod path;
@@ -36,6 +37,7 @@ enum Command {
     Verify(Box<verify::Arguments>),
     Path(path::Arguments),
     Atomics(atomics::Arguments),
+    Endpoint(endpoint::Arguments),
     #[command(hide = true)]
     Worker(worker::Arguments),
 }
@@ -54,6 +56,7 @@ pub fn main() -> ExitCode {
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Path(arguments) => path::run(&arguments),
         Command::Atomics(arguments) => atomics::run(&arguments),
+        Command::Endpoint(arguments) => endpoint::run(&arguments),
         Command::Worker(arguments) => Ok(worker::run(&arguments)),
     };
     ExitCode::from(status.unwrap_or_else(|failure: Failure| failure.report()))

@@ -140,6 +140,10 @@ impl Device {
         self.shared.faults.last()
     }
 
+    pub(super) fn fault_count(&self) -> u64 {
+        self.shared.faults.count()
+    }
+
     pub(super) fn attach(&self, descriptor: QueueDescriptor) -> Result<(QueueId, Arc<Doorbell>), GpuError> {
         let read_index = self.check(&descriptor)?;
         let id = self.take_id()?;

@@ -174,6 +174,12 @@ impl Gpu {
         self.device.last_fault()
     }
 
+    /// Queues that stopped with an error since the device was powered up.
+    #[must_use]
+    pub fn fault_count(&self) -> u64 {
+        self.device.fault_count()
+    }
+
     /// What became of the device's AtomicOps to host memory so far.
     #[must_use]
     pub fn fabric_counters(&self) -> FabricCounters {

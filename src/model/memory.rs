@@ -59,6 +59,19 @@ pub enum Protection {
     ReadWrite,
     /// Loads and instruction fetch.
     ReadExecute,
+    /// Everything: what AMD's runtime loads code into. Who writes code there must say so ([`MapView::invalidate_code`]).
+    ReadWriteExecute,
+}
+
+impl Protection {
+    #[inline(always)]
+    const fn allows(self, access: Access) -> bool {
+        match access {
+            Access::Read => true,
+            Access::Write | Access::Atomic => matches!(self, Self::ReadWrite | Self::ReadWriteExecute),
+            Access::Execute => matches!(self, Self::ReadExecute | Self::ReadWriteExecute),
+        }
+    }
 }
 
 /// How the device touched memory.
@@ -171,15 +184,6 @@ impl Mapping {
         let offset = va - self.va;
         (offset < self.length && length <= self.length - offset).then_some(offset)
     }
-
-    #[inline(always)]
-    fn allows(&self, access: Access) -> bool {
-        match access {
-            Access::Read => true,
-            Access::Write | Access::Atomic => self.protection == Protection::ReadWrite,
-            Access::Execute => self.protection == Protection::ReadExecute,
-        }
-    }
 }
 
 #[derive(Debug, Default)]
@@ -187,7 +191,7 @@ struct Mappings {
     /// Sorted by address, without overlaps.
     sorted: Vec<Mapping>,
     /// Grows whenever executable memory appears or goes: decoded code is valid for one generation.
-    code_generation: u64,
+    code_generation: AtomicU64,
 }
 
 /// All ranges the device can reach. Shared between the door that maps and the thread that executes.
@@ -248,8 +252,8 @@ impl MemoryMap {
 
 impl Mappings {
     fn note_code(&mut self, mapping: Mapping) {
-        if mapping.protection == Protection::ReadExecute {
-            self.code_generation += 1;
+        if mapping.protection.allows(Access::Execute) {
+            *self.code_generation.get_mut() += 1;
         }
     }
 }
@@ -262,21 +266,27 @@ pub struct MapView<'map> {
 }
 
 impl MapView<'_> {
-    /// Changes whenever executable memory was mapped or unmapped.
+    /// Changes whenever executable memory was mapped, unmapped or declared to be rewritten.
     #[must_use]
     pub fn code_generation(&self) -> u64 {
-        self.mappings.code_generation
+        self.mappings.code_generation.load(Ordering::Relaxed)
+    }
+
+    /// Declares that code may have been rewritten: an invalidation of the instruction caches.
+    pub fn invalidate_code(&self) {
+        self.mappings.code_generation.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Checks an access and gives the bytes it covers.
     ///
     /// # Errors
-    /// A [`MemoryFault`] when no single mapping holds the whole access or it forbids it.
+    /// A [`MemoryFault`] when the access is not held whole by one mapping, or by several that continue each other both for the device
+    /// and in this process, or when one of them forbids it.
     #[inline(always)]
     pub fn window(&self, va: GpuVa, length: u64, access: Access) -> Result<Window<'_>, MemoryFault> {
         if let Some(mapping) = self.mappings.sorted.get(self.last_hit.get())
             && let Some(offset) = mapping.offset_of(va, length)
-            && mapping.allows(access)
+            && mapping.protection.allows(access)
         {
             return Ok(Window::new(mapping, offset, length, access));
         }
@@ -290,12 +300,37 @@ impl MapView<'_> {
         let after = self.mappings.sorted.partition_point(|mapping| mapping.va <= va);
         let index = after.checked_sub(1).ok_or_else(|| fault(FaultReason::Unmapped))?;
         let mapping = &self.mappings.sorted[index];
-        let offset = mapping.offset_of(va, length).ok_or_else(|| fault(FaultReason::Unmapped))?;
-        if !mapping.allows(access) {
-            return Err(fault(FaultReason::Protection));
+        let offset = va - mapping.va;
+        let reached = self.reach(index, offset, length, access).map_err(fault)?;
+        if reached < length {
+            return Err(fault(FaultReason::Unmapped));
         }
         self.last_hit.set(index);
         Ok(Window::new(mapping, offset, length, access))
+    }
+
+    /// Bytes of an access that are there, from `offset` of the mapping at `index` on: all of them when further mappings continue it both
+    /// for the device and in this process, on the same side of the link. An IOMMU with small pages gives one buffer as many mappings.
+    fn reach(&self, index: usize, offset: u64, length: u64, access: Access) -> Result<u64, FaultReason> {
+        let first = &self.mappings.sorted[index];
+        let mut reached = first.length.checked_sub(offset).filter(|&bytes| bytes > 0).ok_or(FaultReason::Unmapped)?;
+        let mut last = first;
+        if !last.protection.allows(access) {
+            return Err(FaultReason::Protection);
+        }
+        for next in &self.mappings.sorted[index + 1..] {
+            let continues_for_the_device = next.va - last.va == last.length;
+            let continues_here = next.host.as_ptr() == last.host.as_ptr().wrapping_add(last.length as usize);
+            if reached >= length || !continues_for_the_device || !continues_here || next.home != last.home {
+                break;
+            }
+            if !next.protection.allows(access) {
+                return Err(FaultReason::Protection);
+            }
+            reached += next.length;
+            last = next;
+        }
+        Ok(reached)
     }
 
     /// Bytes from `va` to the end of its mapping, for readers that go forward (instruction fetch).
@@ -408,7 +443,7 @@ impl MapView<'_> {
     }
 }
 
-/// Bytes that a [`MapView`] has checked: in one mapping, and allowed for the access they were asked for.
+/// Bytes that a [`MapView`] has checked: mapped one after the other, and allowed for the access they were asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct Window<'view> {
     host: *mut u8,
@@ -422,7 +457,7 @@ impl<'view> Window<'view> {
     #[inline(always)]
     fn new(mapping: &'view Mapping, offset: u64, length: u64, access: Access) -> Self {
         Self {
-            // The sum stays inside the mapping: `offset_of` checked offset + length against its length.
+            // The sum stays inside the mapping, or inside those that continue it: whoever calls checked offset + length.
             host: mapping.host.as_ptr().wrapping_add(offset as usize),
             length,
             home: mapping.home,

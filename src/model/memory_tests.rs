@@ -10,11 +10,12 @@ fn mapped(map: &MemoryMap, va: GpuVa, bytes: &mut [u64], protection: Protection)
 }
 
 #[test]
-fn an_access_must_lie_inside_one_mapping() {
-    let (mut low, mut high) = ([1u64; 2], [2u64; 2]);
+fn an_access_must_lie_inside_mappings_that_continue_each_other_in_this_process() {
+    let mut words = [1u64, 1, 9, 2, 2];
+    let (low, high) = words.split_at_mut(2);
     let map = MemoryMap::new();
-    mapped(&map, BASE, &mut low, Protection::ReadWrite).unwrap();
-    mapped(&map, BASE + 16, &mut high, Protection::ReadWrite).unwrap();
+    mapped(&map, BASE, low, Protection::ReadWrite).unwrap();
+    mapped(&map, BASE + 16, &mut high[1..], Protection::ReadWrite).unwrap();
     let view = map.view();
     assert_eq!(view.load_u64(BASE + 8), Ok(1));
     assert_eq!(view.load_u64(BASE + 16), Ok(2));
@@ -22,6 +23,27 @@ fn an_access_must_lie_inside_one_mapping() {
     assert_eq!(view.load_u8(BASE + 32).unwrap_err().reason, FaultReason::Unmapped);
     assert_eq!(view.load_u8(GpuVa(BASE.0 - 1)).unwrap_err().reason, FaultReason::Unmapped);
     assert_eq!(view.load_u64(GpuVa(u64::MAX - 3)).unwrap_err().reason, FaultReason::Unmapped);
+}
+
+#[test]
+fn an_access_may_span_mappings_that_continue_each_other() {
+    let mut words = [1u64, 2, 3, 4, 5, 6];
+    let map = MemoryMap::new();
+    for (pair, protection) in words.chunks_mut(2).zip([Protection::ReadWrite, Protection::ReadWrite, Protection::ReadOnly]) {
+        let va = BASE + (pair[0] - 1) * 8;
+        mapped(&map, va, pair, protection).unwrap();
+    }
+    let view = map.view();
+    let mut row = [0_u64; 5];
+    view.window(BASE + 8, 40, Access::Read).unwrap().copy_to(&mut row);
+    assert_eq!(row, [2, 3, 4, 5, 6]);
+    assert!(view.window(BASE, 32, Access::Write).is_ok());
+    assert_eq!(view.window(BASE, 33, Access::Write).unwrap_err().reason, FaultReason::Protection);
+    assert_eq!(view.window(BASE + 8, 41, Access::Read).unwrap_err().reason, FaultReason::Unmapped);
+    assert_eq!(view.window(BASE, u64::MAX, Access::Read).unwrap_err().reason, FaultReason::Unmapped);
+    drop(view);
+    map.unmap(BASE + 16).unwrap();
+    assert_eq!(map.view().window(BASE + 8, 40, Access::Read).unwrap_err().reason, FaultReason::Unmapped);
 }
 
 #[test]

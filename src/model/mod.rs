@@ -4,6 +4,7 @@ pub mod address;
 pub mod bus;
 pub mod compute;
 mod device;
+pub mod endpoint_registers;
 pub mod fabric;
 pub mod founding;
 pub mod gpu;
@@ -15,3 +16,4 @@ pub mod queue_error;
 pub mod target;
 #[cfg(test)]
 mod test_path;
+pub mod vfio_user;

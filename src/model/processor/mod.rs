@@ -17,7 +17,7 @@ mod shadow;
 mod signal;
 
 use std::mem::offset_of;
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use self::barrier::Condition;
@@ -65,17 +65,25 @@ fn of_kernel(kernel_object: Option<GpuVa>) -> String {
     kernel_object.map_or_else(String::new, |object| format!(", kernel object {object}"))
 }
 
-/// Remembers the fault of the queue that failed last.
+/// Remembers the fault of the queue that failed last, and how many there were.
 #[derive(Debug, Default)]
-pub(super) struct FaultLog(Mutex<Option<QueueFault>>);
+pub(super) struct FaultLog {
+    last: Mutex<Option<QueueFault>>,
+    count: AtomicU64,
+}
 
 impl FaultLog {
     pub(super) fn last(&self) -> Option<QueueFault> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        self.count.load(Ordering::SeqCst)
     }
 
     fn record(&self, fault: QueueFault) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
+        self.count.fetch_add(1, Ordering::SeqCst);
     }
 }
 
