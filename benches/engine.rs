@@ -107,6 +107,7 @@ fn launch(work_items: usize) -> Launch {
         workgroup: [WORKGROUP, 1, 1],
         group_segment_bytes: 0,
         private_segment_bytes: 0,
+        scratch: None,
     }
 }
 

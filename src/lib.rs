@@ -12,5 +12,6 @@ pub mod kfd;
 pub mod model;
 pub mod pci;
 pub mod report;
+pub mod rocr;
 pub mod runtime;
 pub mod verify;

@@ -70,6 +70,10 @@ fn the_schema_refuses_what_the_layout_does_not_have() {
     refused(&|report| report["devices"][0]["runs"][0]["cases"][0]["outcome"]["detail"] = "x".into());
     refused(&|report| report["devices"][0]["runs"][0]["requester"]["enabled"] = Value::Null);
     refused(&|report| report["devices"][0]["bdf"] = "0b:00.0".into());
+    refused(&|report| report["runtime"]["build"] = "".into());
+    refused(&|report| report["runtime"]["timestamp_hz"] = Value::Null);
+    refused(&|report| report["devices"][0]["doorbell"] = "mmio".into());
+    refused(&|report| report["devices"][0]["agent"]["compute_units"] = (-1).into());
 }
 
 /// An object schema that leaves `additionalProperties` open would let a renamed field pass unseen.

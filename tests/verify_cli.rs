@@ -170,6 +170,80 @@ mod without_a_gpu {
         Place::new().program(&with(&AUTO, &["--skip-code", "77"])).assert().code(77);
     }
 
+    /// Whether ROCr is installed here, by the name that the dynamic linker knows.
+    fn this_machine_has_rocr() -> bool {
+        let installed = |directory: &str| Path::new(directory).join("libhsa-runtime64.so.1").exists();
+        ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib", "/opt/rocm/lib"]
+            .into_iter()
+            .any(installed)
+    }
+
+    /// The error without its hint: what `error: ` begins.
+    fn paragraph(stderr: &[u8]) -> String {
+        let text = String::from_utf8(stderr.to_vec()).unwrap();
+        text.lines().find_map(|line| line.strip_prefix("error: ")).unwrap_or_default().to_owned()
+    }
+
+    #[test]
+    fn the_system_runtime_is_explained_in_one_paragraph_that_ends_with_what_to_do() {
+        if this_machine_has_kfd() {
+            return;
+        }
+        let output = Place::new().program(&["verify", "--runtime", "system"]).output().unwrap();
+        let told = paragraph(&output.stderr);
+        assert_eq!(output.status.code(), Some(4), "{told}");
+        assert!(told.starts_with("no GPU can be tested: ") && told.contains("libhsa-runtime64.so.1"), "{told}");
+        assert!(told.contains("the amdgpu module is") && told.contains(". To test a GPU, "), "{told}");
+        assert_eq!(told.matches("there is no /dev/kfd").count(), 1, "{told}");
+        assert_eq!(told.contains(" was not found"), !this_machine_has_rocr(), "{told}");
+        if this_machine_has_rocr() {
+            assert!(told.contains("(ROCr 1."), "the library says its version: {told}");
+        }
+    }
+
+    #[test]
+    fn a_runtime_that_loads_and_does_not_initialise_is_named_with_version_and_status() {
+        if this_machine_has_kfd() || !this_machine_has_rocr() {
+            return;
+        }
+        let output = Place::new().program(&["verify", "--runtime", "libhsa-runtime64.so.1"]).output().unwrap();
+        let told = paragraph(&output.stderr);
+        assert_eq!(output.status.code(), Some(4), "{told}");
+        for part in ["(ROCr 1.", "hsa_init failed with HSA_STATUS_ERROR_OUT_OF_RESOURCES (0x1008)", ". To test a GPU, "] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+        assert_eq!(told.matches("there is no /dev/kfd").count(), 1, "{told}");
+    }
+
+    #[test]
+    fn a_self_test_tells_the_same_once_between_its_first_and_last_line() {
+        if this_machine_has_kfd() {
+            return;
+        }
+        let output = Place::new().program(&with(&AUTO, &["--format", "json"])).output().unwrap();
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(violations(&report), Vec::<String>::new());
+        let system = Place::new().program(&["verify", "--runtime", "system"]).output().unwrap();
+        assert_eq!(format!("no GPU can be tested: {}", report["no_gpu"].as_str().unwrap()), paragraph(&system.stderr));
+        assert_eq!(report["devices"][0]["doorbell"], "register");
+        assert_eq!(report["devices"][0]["agent"]["isas"][0], "amdgcn-amd-amdhsa--gfx803");
+        assert!(report["runtime"].get("driver").is_none(), "the software GPU has no driver");
+    }
+
+    #[test]
+    fn a_library_is_not_tested_as_hardware_where_the_environment_gives_rocr_a_model() {
+        if !this_machine_has_rocr() {
+            return;
+        }
+        Place::new()
+            .program(&["verify", "--runtime", "libhsa-runtime64.so.1"])
+            .env("HSA_MODEL_TOPOLOGY", "/nonexistent")
+            .assert()
+            .code(4)
+            .stdout(is_empty())
+            .stderr(contains("HSA_MODEL_TOPOLOGY is set"));
+    }
+
     #[test]
     fn a_system_runtime_that_is_not_there_is_a_clear_error() {
         if this_machine_has_kfd() {

@@ -6,6 +6,7 @@ mod failure;
 mod output;
 mod path;
 mod progress;
+mod run;
 mod verify;
 mod worker;
 
@@ -38,6 +39,7 @@ enum Command {
     Path(path::Arguments),
     Atomics(atomics::Arguments),
     Endpoint(endpoint::Arguments),
+    Run(run::Arguments),
     #[command(hide = true)]
     Worker(worker::Arguments),
 }
@@ -57,6 +59,7 @@ pub fn main() -> ExitCode {
         Command::Path(arguments) => path::run(&arguments),
         Command::Atomics(arguments) => atomics::run(&arguments),
         Command::Endpoint(arguments) => endpoint::run(&arguments),
+        Command::Run(arguments) => run::run(&arguments),
         Command::Worker(arguments) => Ok(worker::run(&arguments)),
     };
     ExitCode::from(status.unwrap_or_else(|failure: Failure| failure.report()))

@@ -1,17 +1,22 @@
 //! `aqlprobe verify`: does dispatch complete on this device?
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use anyhow::anyhow;
-use aqlprobe::hsa::RuntimeChoice;
+use aqlprobe::hsa::{RuntimeChoice, UnknownRuntime};
 use aqlprobe::report::ExitCode;
-use aqlprobe::verify::{self, AtomicsSelection, DeviceSelector, Milliseconds, VerifyError, VerifyRequest};
+use aqlprobe::rocr::ModelTarget;
+use aqlprobe::verify::{
+    self, AtomicsSelection, DeviceSelector, Milliseconds, RequestedRuntime, RocrModelRequest, VerifyError, VerifyRequest,
+};
 use clap::{ValueEnum, builder::RangedU64ValueParser};
 
 use super::EXIT_CODES;
 use super::failure::Failure;
 use super::output::{self, Destination, Format};
 use super::progress::Progress;
+use super::run::Target;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -25,6 +30,8 @@ Examples:
       the cases that a pattern selects
   aqlprobe verify --runtime embedded --replay lspci.txt
       what a GPU with the config space of this `lspci -xxx` does
+  aqlprobe verify --runtime rocr-model --sysroot target/rocr/sysroot --target gfx1100
+      AMD's own runtime on the software GPU, without and with AtomicOps
   aqlprobe verify --require-device --format json -o report.json
       in CI: a runner without a usable GPU fails";
 
@@ -35,16 +42,28 @@ Examples:
 #[derive(clap::Args)]
 #[command(after_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
 pub struct Arguments {
-    /// HSA runtime: the system's, the one inside this program (a software GPU), or a library by path [possible values: auto,
-    /// system, embedded, PATH]
+    /// HSA runtime: the system's, the one inside this program (a software GPU), AMD's own on the software GPU, ours over vfio-pci on the
+    /// software PCIe endpoint of this guest, or a library by path [possible values: auto, system, embedded, rocr-model, guest, PATH]
     #[arg(long, value_name = "RUNTIME", default_value = "auto")]
-    runtime: RuntimeChoice,
+    runtime: Runtime,
+
+    /// With rocr-model: the runtime library [default: the sysroot's, or else the system's]
+    #[arg(long, value_name = "FILE")]
+    library: Option<PathBuf>,
+
+    /// With rocr-model: directory with a ROCr and a C library of its own (from `dpkg -x`), in which the worker is started
+    #[arg(long, value_name = "DIR")]
+    sysroot: Option<PathBuf>,
+
+    /// With rocr-model: what the software GPU is [default: gfx942]
+    #[arg(long, value_enum)]
+    target: Option<Target>,
 
     /// GPU by PCI address (0b:00.0), by position among the runtime's GPUs (0), or `all` [default: the first]
     #[arg(long, value_name = "BDF|INDEX|all")]
     device: Option<DeviceSelector>,
 
-    /// States of AtomicOp Requester Enable to run in [default: both on the embedded device, as-found on hardware and with
+    /// States of AtomicOp Requester Enable to run in [default: both on the software GPU, as-found on hardware and with
     /// --replay]
     #[arg(long, value_name = "STATE", value_enum)]
     atomics: Option<Atomics>,
@@ -84,6 +103,26 @@ pub struct Arguments {
     /// Write the report to a file, which appears complete or not at all; the verdict goes to stderr
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+}
+
+/// The value of `--runtime`.
+#[derive(Clone, Debug)]
+enum Runtime {
+    Choice(RuntimeChoice),
+    RocrModel,
+    Guest,
+}
+
+impl FromStr for Runtime {
+    type Err = UnknownRuntime;
+
+    fn from_str(text: &str) -> Result<Self, UnknownRuntime> {
+        match text {
+            "rocr-model" => Ok(Self::RocrModel),
+            "guest" => Ok(Self::Guest),
+            other => other.parse().map(Self::Choice),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -128,9 +167,38 @@ impl WithoutHardware {
 }
 
 impl Arguments {
-    fn request(&self) -> VerifyRequest {
+    /// The runtime with what belongs to it.
+    fn runtime(&self) -> Result<RequestedRuntime, Failure> {
+        match &self.runtime {
+            Runtime::RocrModel => Ok(RequestedRuntime::RocrModel(RocrModelRequest {
+                library: self.library.clone(),
+                sysroot: self.sysroot.clone(),
+                target: self.target.map(ModelTarget::from).unwrap_or_default(),
+            })),
+            Runtime::Choice(_) | Runtime::Guest => {
+                let requested = match &self.runtime {
+                    Runtime::Choice(choice) => RequestedRuntime::Choice(choice.clone()),
+                    Runtime::RocrModel | Runtime::Guest => RequestedRuntime::Guest,
+                };
+                let given = [
+                    ("--library", self.library.is_some()),
+                    ("--sysroot", self.sysroot.is_some()),
+                    ("--target", self.target.is_some()),
+                ];
+                match given.into_iter().find(|(_, given)| *given) {
+                    None => Ok(requested),
+                    Some((option, _)) => {
+                        let error = anyhow!("{option} belongs to `--runtime rocr-model`, and the runtime is {requested}");
+                        Err(Failure::new(error, ExitCode::Usage).hint("add `--runtime rocr-model`, or leave the option out"))
+                    }
+                }
+            }
+        }
+    }
+
+    fn request(&self, runtime: RequestedRuntime) -> VerifyRequest {
         VerifyRequest {
-            runtime: self.runtime.clone(),
+            runtime,
             device: self.device.unwrap_or_default(),
             atomics: self.atomics.map(AtomicsSelection::from),
             cases: self.cases.clone(),
@@ -160,9 +228,10 @@ pub fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let policy = arguments.without_hardware();
     // A pattern that selects nothing is known before a file is touched or a worker started.
     verify::select(&arguments.cases).map_err(|error| Failure::new(error, ExitCode::Usage))?;
+    let request = arguments.request(arguments.runtime()?);
     let destination = Destination::open(arguments.output.as_deref())?;
     let mut progress = Progress::new();
-    let outcome = verify::run(&arguments.request(), &mut progress);
+    let outcome = verify::run(&request, &mut progress);
     drop(progress);
     let report = outcome.map_err(|error| failure(error, policy))?;
     destination.write(&report, arguments.format)?;
@@ -187,7 +256,9 @@ fn failure(error: VerifyError, policy: WithoutHardware) -> Failure {
 fn hint(error: &VerifyError) -> Option<&'static str> {
     match error {
         VerifyError::Replay { .. } => Some("give the whole output of `lspci -s BDF -xxx`, taken as root"),
-        VerifyError::Runtime(_) => Some("`--runtime embedded` needs no GPU and no ROCm; it tests the harness, not hardware"),
+        VerifyError::Runtime(_) | VerifyError::NoGpu(_) => {
+            Some("`--runtime embedded` needs no GPU and no ROCm; it tests the harness, not hardware")
+        }
         _ => None,
     }
 }

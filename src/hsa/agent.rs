@@ -66,6 +66,10 @@ pub struct Agent {
     device_id: Option<u32>,
     uuid: Option<String>,
     compute_units: Option<u32>,
+    driver_node: Option<u32>,
+    asic_family: Option<u32>,
+    compute_firmware: Option<u32>,
+    sdma_firmware: Option<u32>,
 }
 
 impl Agent {
@@ -104,6 +108,10 @@ impl Agent {
                 .map(|uuid| text(&uuid))
                 .filter(|uuid| !uuid.is_empty() && !uuid.ends_with("-XX")),
             compute_units: info.optional(HSA_AMD_AGENT_INFO_COMPUTE_UNIT_COUNT),
+            driver_node: info.optional(HSA_AMD_AGENT_INFO_DRIVER_NODE_ID),
+            asic_family: info.optional(HSA_AMD_AGENT_INFO_ASIC_FAMILY_ID),
+            compute_firmware: info.optional(HSA_AMD_AGENT_INFO_UCODE_VERSION),
+            sdma_firmware: info.optional(HSA_AMD_AGENT_INFO_SDMA_UCODE_VERSION),
             runtime: runtime.clone(),
             handle,
         })
@@ -183,6 +191,30 @@ impl Agent {
     #[must_use]
     pub fn compute_units(&self) -> Option<u32> {
         self.compute_units
+    }
+
+    /// Number of its node in KFD's topology (`HSA_AMD_AGENT_INFO_DRIVER_NODE_ID`).
+    #[must_use]
+    pub fn driver_node(&self) -> Option<u32> {
+        self.driver_node
+    }
+
+    /// The driver's family number of the ASIC (`HSA_AMD_AGENT_INFO_ASIC_FAMILY_ID`; ROCm 5.2 does not tell).
+    #[must_use]
+    pub fn asic_family(&self) -> Option<u32> {
+        self.asic_family
+    }
+
+    /// Version of the compute engine's firmware (`HSA_AMD_AGENT_INFO_UCODE_VERSION`; ROCm 5.2 does not tell).
+    #[must_use]
+    pub fn compute_firmware(&self) -> Option<u32> {
+        self.compute_firmware
+    }
+
+    /// Version of the DMA engines' firmware (`HSA_AMD_AGENT_INFO_SDMA_UCODE_VERSION`; ROCm 5.2 does not tell).
+    #[must_use]
+    pub fn sdma_firmware(&self) -> Option<u32> {
+        self.sdma_firmware
     }
 
     /// Every memory pool of the agent.

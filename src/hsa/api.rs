@@ -113,6 +113,14 @@ macro_rules! function_table {
                 $($extra: None,)*
             };
 
+            /// The optional functions that this runtime lacks.
+            pub(super) fn missing(&self) -> Vec<&'static str> {
+                [$((stringify!($extra), self.$extra.is_some()),)*]
+                    .into_iter()
+                    .filter_map(|(name, provided)| (!provided).then_some(name))
+                    .collect()
+            }
+
             /// Resolves every name in `library`, or names the first that is missing.
             ///
             /// # Safety

@@ -53,7 +53,7 @@ pub struct Resolved {
 
 /// `--runtime` names nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no runtime is called {0:?}; use auto, system, embedded, or the path of a runtime library")]
+#[error("no runtime is called {0:?}; use auto, system, embedded, rocr-model, guest, or the path of a runtime library")]
 pub struct UnknownRuntime(pub String);
 
 /// Why the chosen runtime cannot be used.
@@ -63,8 +63,13 @@ pub enum ChoiceError {
     #[error(transparent)]
     Load(#[from] LoadError),
     /// The library loads, but the kernel driver is unusable.
-    #[error("the system's HSA runtime loads, but no GPU is usable: {0}")]
-    NoDriver(KfdAccess),
+    #[error("the HSA runtime {library} loads, but no GPU is usable: {access}")]
+    NoDriver {
+        /// The library that was loaded, and its version.
+        library: String,
+        /// What is wrong with the driver.
+        access: KfdAccess,
+    },
 }
 
 impl FromStr for RuntimeChoice {
@@ -109,7 +114,10 @@ impl RuntimeChoice {
                 let api = Api::load(system)?;
                 match probe() {
                     KfdAccess::Usable => Ok(Resolved::library(api, system)),
-                    access => Err(ChoiceError::NoDriver(access)),
+                    access => {
+                        let library = api.library().map_or_else(|| system.display().to_string(), |library| library.to_string());
+                        Err(ChoiceError::NoDriver { library, access })
+                    }
                 }
             }
             Self::Auto => Ok(match probe() {

@@ -4,6 +4,7 @@ use super::api::{Api, Functions, Origin, hsa_functions};
 use crate::runtime::abi;
 
 pub use crate::runtime::bed;
+pub use crate::runtime::device::vfio;
 
 macro_rules! embedded_table {
     (
@@ -17,7 +18,8 @@ macro_rules! embedded_table {
 hsa_functions!(embedded_table);
 
 impl Api {
-    /// The embedded runtime, which drives the software GPU. Its device is the one in the tree that [`bed::SYSFS_ENV`] names.
+    /// The embedded runtime, which drives the software GPU: the PCIe endpoint that [`vfio::DEVICE_ENV`] names, else the one of this
+    /// process, in the tree that [`bed::SYSFS_ENV`] names.
     #[must_use]
     pub fn embedded() -> Self {
         Self::from_functions(FUNCTIONS, Origin::Embedded)

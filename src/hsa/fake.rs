@@ -27,9 +27,34 @@ thread_local! {
     static FAULT: Cell<Option<(&'static str, hsa_status_t)>> = const { Cell::new(None) };
     static TIMESTAMP_HZ: Cell<u64> = const { Cell::new(1_000_000_000) };
     static RING_PACKETS: Cell<Option<u32>> = const { Cell::new(None) };
+    static DOORBELL_KIND: Cell<Option<amd_signal_kind64_t>> = const { Cell::new(None) };
+    static AGE: Cell<Age> = const { Cell::new(Age::Old) };
     static MISALIGNMENT: Cell<usize> = const { Cell::new(0) };
     static ALLOCATIONS: RefCell<HashMap<usize, Layout>> = RefCell::new(HashMap::new());
     static CALLBACK: Cell<Option<(ErrorCallback, usize)>> = const { Cell::new(None) };
+}
+
+/// Which runtimes the fake resembles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Age {
+    /// ROCm 5.2 without what it may lack: no version of the extensions, no firmware, no optional function.
+    Old,
+    /// ROCm 7.2.
+    New,
+}
+
+/// What the new runtime calls its build, with the quotation marks that ROCr's has.
+const BUILD: &CStr = c"\"1.18.0-local-build-unknown\"";
+
+/// The table of a runtime that has everything.
+pub(super) fn new_api() -> Api {
+    AGE.set(Age::New);
+    Api::from_functions(NEW_FUNCTIONS, Origin::Library(PathBuf::from("fake")))
+}
+
+/// Gives the doorbell signals of new queues this kind, and a register at 0x7000.
+pub(super) fn set_doorbell_kind(kind: i32) {
+    DOORBELL_KIND.set(Some(kind.into()));
 }
 
 /// The fake's table.
@@ -125,13 +150,22 @@ unsafe extern "C" fn shut_down() -> hsa_status_t {
 }
 
 unsafe extern "C" fn system_info(attribute: hsa_system_info_t, out: *mut c_void) -> hsa_status_t {
-    let value = match attribute {
-        HSA_SYSTEM_INFO_TIMESTAMP_FREQUENCY => TIMESTAMP_HZ.get(),
-        HSA_SYSTEM_INFO_SIGNAL_MAX_WAIT => u64::MAX,
-        _ => return HSA_STATUS_ERROR_INVALID_ARGUMENT,
-    };
-    // SAFETY: both attributes are uint64_t.
-    unsafe { answer(out, value) }
+    let mut extensions = [0_u8; 128];
+    // HSA_EXTENSION_IMAGES is 1.
+    extensions[0] = 0b10;
+    // SAFETY: each attribute with its type in hsa.h.
+    unsafe {
+        match (attribute, AGE.get()) {
+            (HSA_SYSTEM_INFO_TIMESTAMP_FREQUENCY, _) => answer(out, TIMESTAMP_HZ.get()),
+            (HSA_SYSTEM_INFO_SIGNAL_MAX_WAIT, _) => answer(out, u64::MAX),
+            (HSA_SYSTEM_INFO_VERSION_MAJOR | HSA_SYSTEM_INFO_VERSION_MINOR, _) => answer(out, 1_u16),
+            (HSA_AMD_SYSTEM_INFO_EXT_VERSION_MAJOR, Age::New) => answer(out, 1_u16),
+            (HSA_AMD_SYSTEM_INFO_EXT_VERSION_MINOR, Age::New) => answer(out, 15_u16),
+            (HSA_AMD_SYSTEM_INFO_BUILD_VERSION, Age::New) => answer(out, BUILD.as_ptr()),
+            (HSA_SYSTEM_INFO_EXTENSIONS, Age::New) => answer(out, extensions),
+            _ => HSA_STATUS_ERROR_INVALID_ARGUMENT,
+        }
+    }
 }
 
 unsafe extern "C" fn agents(
@@ -156,6 +190,11 @@ unsafe extern "C" fn agent_info(agent: hsa_agent_t, attribute: hsa_agent_info_t,
             HSA_AGENT_INFO_QUEUE_MIN_SIZE => answer(out, if gpu { 64_u32 } else { 0 }),
             HSA_AGENT_INFO_QUEUE_MAX_SIZE => answer(out, if gpu { 131_072_u32 } else { 0 }),
             HSA_AMD_AGENT_INFO_BDFID if gpu => answer(out, GPU_LOCATION),
+            HSA_AMD_AGENT_INFO_DRIVER_NODE_ID => answer(out, u32::from(gpu)),
+            HSA_AMD_AGENT_INFO_ASIC_FAMILY_ID if gpu && AGE.get() == Age::New => answer(out, 141_u32),
+            HSA_AMD_AGENT_INFO_UCODE_VERSION if gpu && AGE.get() == Age::New => answer(out, 730_u32),
+            // Wider than the header says, as a runtime to come might have it.
+            HSA_AMD_AGENT_INFO_SDMA_UCODE_VERSION if gpu && AGE.get() == Age::New => answer(out, [58_u64, u64::MAX]),
             _ => HSA_STATUS_ERROR_INVALID_ARGUMENT,
         }
     }
@@ -305,7 +344,7 @@ unsafe extern "C" fn queue_create(
             type_,
             features: 1,
             base_address: allocate(packets as usize * 64) as *mut c_void,
-            doorbell_signal: hsa_signal_t { handle: 0 },
+            doorbell_signal: hsa_signal_t { handle: DOORBELL_KIND.get().map_or(0, doorbell) },
             size: RING_PACKETS.get().unwrap_or(packets),
             reserved1: 0,
             id: 3,
@@ -319,11 +358,27 @@ unsafe extern "C" fn queue_create(
     status
 }
 
+/// A doorbell signal of this kind, with a register.
+fn doorbell(kind: amd_signal_kind64_t) -> u64 {
+    let signal = allocate(size_of::<amd_signal_t>());
+    // SAFETY: a fresh allocation of the right size.
+    unsafe {
+        let fields = signal as *mut amd_signal_t;
+        (*fields).kind = kind;
+        (*fields).__bindgen_anon_1.hardware_doorbell_ptr = 0x7000 as *mut u64;
+    }
+    signal as u64
+}
+
 unsafe extern "C" fn queue_destroy(queue: *mut hsa_queue_t) -> hsa_status_t {
     let status = enter("hsa_queue_destroy");
     if status == HSA_STATUS_SUCCESS {
         // SAFETY: a live queue of this fake.
-        release(unsafe { (*queue).base_address } as usize);
+        let hsa_queue_t { base_address, doorbell_signal, .. } = unsafe { *queue };
+        release(base_address as usize);
+        if doorbell_signal.handle != 0 {
+            release(doorbell_signal.handle as usize);
+        }
         release(queue as usize);
     }
     status
@@ -398,6 +453,41 @@ unsafe extern "C" fn symbol_info(symbol: hsa_executable_symbol_t, attribute: u32
         }
     }
 }
+
+unsafe extern "C" fn queue_inactivate(_queue: *mut hsa_queue_t) -> hsa_status_t {
+    enter("hsa_queue_inactivate")
+}
+
+unsafe extern "C" fn set_profiler_enabled(_queue: *mut hsa_queue_t, _enable: i32) -> hsa_status_t {
+    enter("hsa_amd_profiling_set_profiler_enabled")
+}
+
+unsafe extern "C" fn get_dispatch_time(
+    _agent: hsa_agent_t,
+    _signal: hsa_signal_t,
+    _out: *mut hsa_amd_profiling_dispatch_time_t,
+) -> hsa_status_t {
+    enter("hsa_amd_profiling_get_dispatch_time")
+}
+
+unsafe extern "C" fn amd_signal_create(
+    initial: i64,
+    count: u32,
+    consumers: *const hsa_agent_t,
+    _attributes: u64,
+    out: *mut hsa_signal_t,
+) -> hsa_status_t {
+    // SAFETY: as the caller of hsa_amd_signal_create promises.
+    unsafe { signal_create(initial, count, consumers, out) }
+}
+
+const NEW_FUNCTIONS: Functions = Functions {
+    hsa_queue_inactivate: Some(queue_inactivate),
+    hsa_amd_profiling_set_profiler_enabled: Some(set_profiler_enabled),
+    hsa_amd_profiling_get_dispatch_time: Some(get_dispatch_time),
+    hsa_amd_signal_create: Some(amd_signal_create),
+    ..FUNCTIONS
+};
 
 const FUNCTIONS: Functions = Functions {
     hsa_init: init,

@@ -111,7 +111,8 @@ impl Pool {
         self.segment
     }
 
-    /// Fine or coarse; `None` outside the global segment.
+    /// Fine or coarse; `None` outside the global segment, and for the extended scope that gfx9.4 and ROCm 6 added, which no
+    /// case asks for.
     #[must_use]
     pub fn grain(&self) -> Option<Grain> {
         self.grain

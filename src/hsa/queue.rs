@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::agent::Agent;
 use super::api::provided;
+use super::doorbell::{self, DoorbellKind, DoorbellRegister, NoDoorbellRegister};
 use super::error::{HsaError, check};
 use super::runtime::Runtime;
-use super::signal::{SignalKind, snapshot};
+use super::signal::{doorbell_word, snapshot};
 use super::status::Status;
 use super::sys::*;
 use crate::aql::{QueuePort, Ring, Slot, SlotMemory};
@@ -201,9 +202,19 @@ impl Queue {
 
     /// What the doorbell is: a register, or a value that a software device watches.
     #[must_use]
-    pub fn doorbell_kind(&self) -> Option<SignalKind> {
+    pub fn doorbell_kind(&self) -> DoorbellKind {
         // SAFETY: the doorbell lives as long as its queue.
-        unsafe { snapshot(self.ring.port().doorbell) }.map(|fields| fields.kind)
+        unsafe { snapshot(self.ring.port().doorbell) }.map(|fields| fields.kind).into()
+    }
+
+    /// The register that a store may go to straight, past `hsa_signal_store_screlease`.
+    ///
+    /// # Errors
+    /// The doorbell is of a kind that has no such register.
+    pub fn doorbell_register(&self) -> Result<DoorbellRegister<'_>, NoDoorbellRegister> {
+        // SAFETY: the doorbell lives as long as its queue.
+        let word = unsafe { doorbell_word(self.ring.port().doorbell) }.unwrap_or(0);
+        doorbell::register(self.doorbell_kind(), word)
     }
 
     /// Stops the queue: packets not yet started never run.

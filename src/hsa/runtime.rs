@@ -3,12 +3,13 @@
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::agent::{Agent, AgentKind};
 use super::api::{Api, Functions, Origin};
 use super::error::{HsaError, check};
 use super::kfd_access::KfdAccess;
+use super::low_stack;
 use super::pool::{Pool, PoolUse};
 use super::status::Status;
 use super::sys::*;
@@ -28,6 +29,7 @@ struct Session {
     api: Api,
     timestamp_hz: u64,
     longest_wait: Ticks,
+    init_took: Duration,
 }
 
 impl Drop for Session {
@@ -37,18 +39,42 @@ impl Drop for Session {
     }
 }
 
+/// The stack that `hsa_init` runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InitStack {
+    /// The caller's.
+    Callers,
+    /// One at an address with a small low half, which keeps ROCr's model mode from allocating gigabytes (see `low_stack`).
+    Low,
+}
+
 impl Runtime {
+    /// Initialises the runtime on the caller's stack.
+    ///
+    /// # Errors
+    /// As [`Self::start_on`].
+    pub fn start(api: Api) -> Result<Self, HsaError> {
+        Self::start_on(api, InitStack::Callers)
+    }
+
     /// Initialises the runtime.
     ///
     /// # Errors
     /// [`HsaError::Failed`]; for a runtime library the hint says what is wrong with `/dev/kfd`, if anything is.
-    pub fn start(api: Api) -> Result<Self, HsaError> {
-        // SAFETY: hsa_init has no precondition.
-        check("hsa_init", unsafe { (api.functions().hsa_init)() }).map_err(|error| match api.origin() {
+    pub fn start_on(api: Api, stack: InitStack) -> Result<Self, HsaError> {
+        let init = api.functions().hsa_init;
+        let started = Instant::now();
+        let status = match stack {
+            // SAFETY: hsa_init has no precondition.
+            InitStack::Callers => unsafe { init() },
+            InitStack::Low => low_stack::init(init),
+        };
+        let init_took = started.elapsed();
+        check("hsa_init", status).map_err(|error| match api.origin() {
             Origin::Library(_) => error.hinting(init_hint(&KfdAccess::probe())),
             Origin::Embedded => error,
         })?;
-        let mut session = Session { api, timestamp_hz: 0, longest_wait: Ticks(0) };
+        let mut session = Session { api, timestamp_hz: 0, longest_wait: Ticks(0), init_took };
         session.timestamp_hz = system_info(&session.api, HSA_SYSTEM_INFO_TIMESTAMP_FREQUENCY)?;
         session.longest_wait = Ticks(system_info(&session.api, HSA_SYSTEM_INFO_SIGNAL_MAX_WAIT)?);
         if session.timestamp_hz == 0 {
@@ -61,6 +87,12 @@ impl Runtime {
     #[must_use]
     pub fn api(&self) -> &Api {
         &self.0.api
+    }
+
+    /// How long `hsa_init` took.
+    #[must_use]
+    pub fn init_took(&self) -> Duration {
+        self.0.init_took
     }
 
     pub(super) fn functions(&self) -> &Functions {
@@ -130,9 +162,10 @@ fn timeout_hint(duration: Duration, timestamp_hz: u64, longest: Ticks) -> Ticks 
     Ticks(ticks.min(longest.0).clamp(1, u64::MAX - 1))
 }
 
-/// Why `hsa_init` may have failed on a machine whose KFD answers like this.
+/// Why `hsa_init` may have failed on a machine whose KFD answers like this. What to do about it depends on more of the machine
+/// than this room knows.
 fn init_hint(access: &KfdAccess) -> Option<String> {
-    (!access.is_usable()).then(|| access.to_string())
+    (!access.is_usable()).then(|| access.state())
 }
 
 fn system_info(api: &Api, attribute: hsa_system_info_t) -> Result<u64, HsaError> {
@@ -149,6 +182,8 @@ pub(super) unsafe trait Plain: Copy {}
 // SAFETY: integers, arrays and handles of integers.
 unsafe impl Plain for u8 {}
 // SAFETY: as above.
+unsafe impl Plain for u16 {}
+// SAFETY: as above.
 unsafe impl Plain for u32 {}
 // SAFETY: as above.
 unsafe impl Plain for u64 {}
@@ -160,12 +195,18 @@ unsafe impl<const N: usize> Plain for [u8; N] {}
 /// Runs a `*_get_info` call on a zeroed value.
 ///
 /// # Safety
-/// `call` writes at most `size_of::<T>()` bytes through its argument, and only on success reads nothing else of this process.
+/// `call` writes at most `size_of::<T>()` bytes, and 64 more, through its argument, and only on success reads nothing else of this process.
 pub(super) unsafe fn query<T: Plain>(call: impl FnOnce(*mut c_void) -> hsa_status_t) -> Result<T, Status> {
-    let mut value = MaybeUninit::<T>::zeroed();
-    match Status::from(call(value.as_mut_ptr().cast())) {
-        // SAFETY: zeroed above, written by the runtime since; T is Plain.
-        Status::Success => Ok(unsafe { value.assume_init() }),
+    /// Room behind the value: a runtime whose idea of the type is wider than these headers' does no harm.
+    #[repr(C)]
+    struct Roomy<T> {
+        value: T,
+        slack: [u64; 8],
+    }
+    let mut answer = MaybeUninit::<Roomy<T>>::zeroed();
+    match Status::from(call(answer.as_mut_ptr().cast())) {
+        // SAFETY: zeroed above, written by the runtime since; T is Plain and integers are anything.
+        Status::Success => Ok(unsafe { answer.assume_init() }.value),
         status => Err(status),
     }
 }

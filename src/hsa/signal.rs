@@ -219,6 +219,19 @@ pub(super) unsafe fn snapshot(handle: hsa_signal_t) -> Option<SignalSnapshot> {
     }
 }
 
+/// The word of an `amd_signal_t` that is a register's address in a doorbell and the value in any other signal.
+///
+/// # Safety
+/// As [`snapshot`].
+pub(super) unsafe fn doorbell_word(handle: hsa_signal_t) -> Option<u64> {
+    let signal = handle.handle as usize as *const amd_signal_t;
+    if signal.is_null() || !signal.is_aligned() {
+        return None;
+    }
+    // SAFETY: the caller's promise.
+    Some(unsafe { (&raw const (*signal).__bindgen_anon_1).cast::<u64>().read_volatile() })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -56,6 +56,9 @@ statuses! {
     IllegalInstruction = 42, "HSA_STATUS_ERROR_ILLEGAL_INSTRUCTION", "the device met an instruction it cannot execute";
     MemoryFault = 43, "HSA_STATUS_ERROR_MEMORY_FAULT", "the device touched memory that is not mapped for it";
     CuMaskReduced = 44, "HSA_STATUS_CU_MASK_REDUCED", "some compute units of the mask stay disabled for this process";
+    OutOfRegisters = 45, "HSA_STATUS_ERROR_OUT_OF_REGISTERS", "the kernel needs more registers than the device has for its workgroup";
+    ResourceBusy = 46, "HSA_STATUS_ERROR_RESOURCE_BUSY", "the resource is in use";
+    NotSupported = 47, "HSA_STATUS_ERROR_NOT_SUPPORTED", "this runtime, driver or device does not support the request";
     Error = 0x1000, "HSA_STATUS_ERROR", "the runtime failed without naming a reason";
     InvalidArgument = 0x1001, "HSA_STATUS_ERROR_INVALID_ARGUMENT", "an argument is outside what the function allows";
     InvalidQueueCreation = 0x1002, "HSA_STATUS_ERROR_INVALID_QUEUE_CREATION", "the agent does not support a queue of this type";

@@ -187,6 +187,66 @@ fn a_function_that_an_old_runtime_lacks_is_named() {
 }
 
 #[test]
+fn an_old_runtime_leaves_unsaid_what_it_does_not_know_and_names_what_it_lacks() {
+    let runtime = runtime();
+    let facts = runtime.facts();
+    assert_eq!(facts.interface, Some(InterfaceVersion { major: 1, minor: 1 }));
+    assert_eq!((facts.amd_interface, facts.extensions, facts.timestamp_hz), (None, Vec::new(), 1_000_000_000));
+    let lacking = [
+        "hsa_queue_inactivate",
+        "hsa_amd_profiling_set_profiler_enabled",
+        "hsa_amd_profiling_get_dispatch_time",
+        "hsa_amd_signal_create",
+    ];
+    assert_eq!(facts.missing_functions, lacking);
+    let gpu = gpu(&runtime);
+    assert_eq!((gpu.asic_family(), gpu.compute_firmware(), gpu.sdma_firmware(), gpu.driver_node()), (None, None, None, Some(1)));
+}
+
+#[test]
+fn a_new_runtime_says_its_build_its_extensions_and_the_firmware() {
+    let runtime = Runtime::start(fake::new_api()).unwrap();
+    let facts = runtime.facts();
+    assert_eq!(facts.build.as_deref(), Some("1.18.0-local-build-unknown"));
+    assert_eq!(facts.amd_interface, Some(InterfaceVersion { major: 1, minor: 15 }));
+    assert_eq!((facts.extensions, facts.missing_functions), (vec!["images".to_owned()], Vec::new()));
+    let gpu = gpu(&runtime);
+    assert_eq!((gpu.asic_family(), gpu.compute_firmware(), gpu.driver_node()), (Some(141), Some(730), Some(1)));
+    let queue = Queue::create(&gpu, 64, QueueKind::Multi).unwrap();
+    assert_eq!(queue.inactivate(), Ok(()));
+}
+
+#[test]
+fn an_answer_wider_than_the_header_says_does_no_harm() {
+    assert_eq!(gpu(&Runtime::start(fake::new_api()).unwrap()).sdma_firmware(), Some(58));
+}
+
+#[test]
+fn the_file_behind_a_table_is_the_one_that_is_mapped_and_not_the_name_asked_for() {
+    let library = runtime().facts().library.unwrap();
+    assert_eq!(Some(library.path), std::env::current_exe().and_then(std::fs::canonicalize).ok());
+    assert_eq!(Api::embedded().library(), None);
+}
+
+#[test]
+fn a_register_is_named_only_where_the_doorbells_kind_says_there_is_one() {
+    let kinds = [
+        (sys::AMD_SIGNAL_KIND_DOORBELL, DoorbellKind::Register),
+        (sys::AMD_SIGNAL_KIND_LEGACY_DOORBELL, DoorbellKind::LegacyRegister),
+        (sys::AMD_SIGNAL_KIND_USER, DoorbellKind::Memory),
+        (-9, DoorbellKind::Unlisted(-9)),
+    ];
+    let gpu = gpu(&runtime());
+    for (raw, kind) in kinds {
+        fake::set_doorbell_kind(raw);
+        let queue = Queue::create(&gpu, 64, QueueKind::Multi).unwrap();
+        let expected = if kind == DoorbellKind::Register { Ok(0x7000) } else { Err(NoDoorbellRegister::OtherKind(kind)) };
+        assert_eq!(queue.doorbell_register().map(DoorbellRegister::address), expected);
+        assert_eq!(queue.doorbell_kind(), kind);
+    }
+}
+
+#[test]
 fn a_kernel_is_found_by_its_source_name_and_keeps_its_code_loaded() {
     let runtime = runtime();
     let executable = Executable::load(&gpu(&runtime), b"code").unwrap();

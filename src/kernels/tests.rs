@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use object::elf::{FileHeader64, NoteType, STT_OBJECT};
+use object::elf::{FileHeader64, NoteType, SHT_DYNSYM, SHT_SYMTAB, STT_OBJECT, SectionType};
 use object::endian::LittleEndian;
 use object::read::elf::{FileHeader, ProgramHeader, Sym};
 use rmpv::Value;
@@ -19,10 +19,11 @@ fn header(code: &CodeObject) -> &'static FileHeader64<LittleEndian> {
     FileHeader64::<LittleEndian>::parse(code.bytes).unwrap()
 }
 
-fn kernel_descriptors(code: &CodeObject) -> BTreeSet<String> {
+/// The names in a symbol table (`SHT_DYNSYM` or `SHT_SYMTAB`) that are kernel descriptors.
+fn kernel_descriptors(code: &CodeObject, table: SectionType) -> BTreeSet<String> {
     let elf = header(code);
     let sections = elf.sections(LittleEndian, code.bytes).unwrap();
-    let symbols = sections.symbols(LittleEndian, code.bytes, object::elf::SHT_DYNSYM).unwrap();
+    let symbols = sections.symbols(LittleEndian, code.bytes, table).unwrap();
     symbols
         .iter()
         .filter(|symbol| symbol.st_type() == STT_OBJECT && symbol.st_size(LittleEndian) == 64)
@@ -77,7 +78,16 @@ fn the_manifest_holds_the_digest_of_every_code_object() {
 fn every_code_object_holds_every_kernel_and_no_other() {
     let expected: BTreeSet<String> = Kernel::ALL.iter().map(|kernel| format!("{kernel}.kd")).collect();
     for code in &PREBUILT {
-        assert_eq!(kernel_descriptors(code), expected, "{}", code.target);
+        assert_eq!(kernel_descriptors(code, SHT_DYNSYM), expected, "{}", code.target);
+    }
+}
+
+/// ROCr's loader looks for kernels in the static symbol table (`libamdhsacode/amd_hsa_code.cpp`); a stripped code object loads there
+/// and holds no kernel.
+#[test]
+fn the_static_symbol_table_names_every_kernel_too() {
+    for code in &PREBUILT {
+        assert_eq!(kernel_descriptors(code, SHT_SYMTAB), kernel_descriptors(code, SHT_DYNSYM), "{}", code.target);
     }
 }
 

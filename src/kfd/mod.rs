@@ -4,6 +4,7 @@ mod acceptance;
 mod gfx;
 mod prediction;
 pub mod topology;
+pub mod tree;
 
 pub use acceptance::{Acceptance, AtomicsRequirement, Enumeration, acceptance, requirement};
 pub use gfx::{GfxTarget, GfxTargetError};

@@ -69,6 +69,20 @@ pub enum LinkAtomics {
     NotSaid,
 }
 
+impl LinkAtomics {
+    /// The link's `flags` in KFD's encoding.
+    #[must_use]
+    pub const fn flags(self) -> u64 {
+        match self {
+            Self::NotSaid => 0,
+            Self::Both => LINK_OVERRIDE,
+            Self::Only32 => LINK_OVERRIDE | LINK_NO_ATOMICS_64,
+            Self::Only64 => LINK_OVERRIDE | LINK_NO_ATOMICS_32,
+            Self::Neither => LINK_OVERRIDE | LINK_NO_ATOMICS_32 | LINK_NO_ATOMICS_64,
+        }
+    }
+}
+
 /// Why the topology cannot be read.
 #[derive(Debug, Error)]
 pub enum TopologyError {

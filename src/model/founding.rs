@@ -1,9 +1,11 @@
-//! The embedded default device: the Fiji of the founding experiment behind a completing root port.
+//! The machines that the software GPU lives in: the Fiji of the founding experiment, the GPUs that it is under AMD's runtime,
+//! or one out of a dump, each behind a completing root port.
 
 use std::path::Path;
 
+use crate::model::target::Target;
 use crate::pci::dump::DumpedFunction;
-use crate::pci::tree::{BridgeImage, BusNumbers, TreeBuilder, TreeError};
+use crate::pci::tree::{BridgeImage, BusNumbers, ClassCode, EndpointImage, LinkSpeed, TreeBuilder, TreeError};
 use crate::pci::{Bdf, CapabilityError, ConfigOffset, ConfigSpace, PortType, registers as reg};
 
 /// Where the founding device sits.
@@ -38,6 +40,24 @@ pub const FIJI_CONFIG: [u8; 256] = {
     config
 };
 
+/// An Instinct MI300X (`lspci` of one: a processing accelerator, PCI Express endpoint, 32 GT/s).
+const MI300X: EndpointImage = EndpointImage {
+    id: (AMD, 0x74a1),
+    revision: 0x00,
+    class: ClassCode::PROCESSING_ACCELERATOR,
+    port_type: PortType::Endpoint,
+    link: LinkSpeed::Gt32,
+};
+
+/// A Radeon RX 7900 XTX (a VGA controller, legacy endpoint, 16 GT/s).
+const NAVI_31: EndpointImage = EndpointImage {
+    id: (AMD, 0x744c),
+    revision: 0xc8,
+    class: ClassCode::VGA,
+    port_type: PortType::LegacyEndpoint,
+    link: LinkSpeed::Gt16,
+};
+
 const AMD: u16 = 0x1002;
 const DISPLAY_CONTROLLER: u8 = 0x03;
 const PROCESSING_ACCELERATOR: u8 = 0x12;
@@ -49,6 +69,10 @@ const BASE_CLASS: ConfigOffset = ConfigOffset(reg::CLASS_CODE.0 + 2);
 pub enum GpuImage {
     /// The founding Fiji, at [`ENDPOINT`].
     Founding,
+    /// An Instinct MI300X, at [`ENDPOINT`], AtomicOp Requester Enable clear.
+    Mi300x,
+    /// A Radeon RX 7900 XTX, at [`ENDPOINT`], AtomicOp Requester Enable clear.
+    Navi31,
     /// A function out of a dump, at the dump's own address.
     Replay(DumpedFunction),
 }
@@ -58,8 +82,19 @@ impl GpuImage {
     #[must_use]
     pub fn endpoint(&self) -> Bdf {
         match self {
-            Self::Founding => ENDPOINT,
+            Self::Founding | Self::Mi300x | Self::Navi31 => ENDPOINT,
             Self::Replay(dumped) => dumped.bdf,
+        }
+    }
+}
+
+impl From<Target> for GpuImage {
+    /// The GPU that stands for a target.
+    fn from(target: Target) -> Self {
+        match target {
+            Target::Gfx803 => Self::Founding,
+            Target::Gfx942 => Self::Mi300x,
+            Target::Gfx1100 => Self::Navi31,
         }
     }
 }
@@ -129,6 +164,8 @@ pub fn write_tree(dir: &Path, gpu: GpuImage) -> Result<(), FoundingError> {
     let endpoint = gpu.endpoint();
     let config = match gpu {
         GpuImage::Founding => ConfigSpace::from_bytes(FIJI_CONFIG.to_vec()),
+        GpuImage::Mi300x => MI300X.build(),
+        GpuImage::Navi31 => NAVI_31.build(),
         GpuImage::Replay(dumped) => {
             check(&dumped)?;
             dumped.config
@@ -231,6 +268,28 @@ mod tests {
             assert_eq!(path.admit(RmwOp::Add, width), Admission::Performed);
         }
         assert!(root.device_dir(&ENDPOINT).join(crate::pci::tree::FABRIC_COUNTERS_FILE).is_file());
+    }
+
+    #[test]
+    fn each_target_presents_itself_as_the_gpu_it_models_and_is_found_as_amds() {
+        for (target, device_id, class) in [(Target::Gfx942, 0x74a1, 0x12), (Target::Gfx1100, 0x744c, 0x03)] {
+            let folder = tempfile::tempdir().unwrap();
+            write_tree(folder.path(), GpuImage::from(target)).unwrap();
+            let root = SysfsRoot::new(folder.path());
+            assert_eq!(root.amd_display_functions().unwrap(), [ENDPOINT]);
+            let bytes = std::fs::read(root.config_file(&ENDPOINT)).unwrap();
+            let config = ConfigSpace::from_bytes(bytes.clone());
+            assert_eq!((config.u16(reg::DEVICE_ID), config.u8(BASE_CLASS)), (Some(device_id), Some(class)));
+            let path = PciPath::open(&root, &ENDPOINT).unwrap();
+            assert!(path.bus_master());
+            assert_eq!(path.admit(RmwOp::Add, OperandWidth::Bits64), Admission::Dropped, "{target}");
+            drop(path);
+            let mut enabled = bytes;
+            enabled[0x64 + 0x28] |= 0x40;
+            std::fs::write(root.config_file(&ENDPOINT), enabled).unwrap();
+            let path = PciPath::open(&root, &ENDPOINT).unwrap();
+            assert_eq!(path.admit(RmwOp::Add, OperandWidth::Bits64), Admission::Performed, "{target}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@
 mod bdf;
 mod capability;
 mod config;
+pub mod driver;
 pub mod dump;
 pub mod guest;
 mod hierarchy;

@@ -12,6 +12,8 @@ pub const VENDOR_ID: ConfigOffset = ConfigOffset(0x00);
 pub const DEVICE_ID: ConfigOffset = ConfigOffset(0x02);
 /// Command register (16 bits).
 pub const COMMAND: ConfigOffset = ConfigOffset(0x04);
+/// Command: Memory Space Enable. Without it a function answers no access to its BARs (PCIe 7.5.1.1.3).
+pub const COMMAND_MEMORY: u16 = 0x0002;
 /// Command: Bus Master Enable. Without it a function may send no request at all (PCIe 7.5.1.1.3).
 pub const COMMAND_BUS_MASTER: u16 = 0x0004;
 /// Status register (16 bits).

@@ -1,10 +1,12 @@
 //! Writes a sysfs-shaped directory, so that a device that exists in software only is audited and switched by the same code
 //! as a real one.
 
+mod endpoint;
 mod image;
 
 use super::registers as reg;
 use super::{Bdf, ConfigOffset, ConfigSpace};
+pub use endpoint::{ClassCode, EndpointImage, LinkSpeed};
 pub use image::{BridgeImage, BusNumbers, Completers, EgressBlocking, Routing};
 use std::fs;
 use std::io;

@@ -1,6 +1,11 @@
 //! What was seen, so that a verdict can be checked by its reader.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
+
+use super::runtime::Doorbell;
+use super::style::thousands;
 
 /// Everything seen in one case. What does not apply is absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +58,9 @@ pub struct QueueEvidence {
     pub read_index: u64,
     /// The header word that was published last.
     pub header: u16,
+    /// What rings it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doorbell: Option<Doorbell>,
     /// Name of the queue's error status, if it reported one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -116,6 +124,29 @@ impl FabricCounters {
             + self.not_a_pcie_operation
     }
 
+    /// The counters in the order of the fields.
+    #[must_use]
+    pub const fn from_counts(counts: [u64; 7]) -> Self {
+        let [
+            performed,
+            requester_disabled,
+            bus_master_disabled,
+            unsupported_request,
+            routing_unsupported,
+            egress_blocked,
+            not_a_pcie_operation,
+        ] = counts;
+        Self {
+            performed,
+            requester_disabled,
+            bus_master_disabled,
+            unsupported_request,
+            routing_unsupported,
+            egress_blocked,
+            not_a_pcie_operation,
+        }
+    }
+
     /// What was counted since `before`. Counters only grow, except that a device which is opened anew counts from zero again: one
     /// that went back tells so, and then everything in `self` is new.
     #[must_use]
@@ -158,6 +189,27 @@ impl FabricCounters {
             egress_blocked: word(5)?,
             not_a_pcie_operation: word(6)?,
         })
+    }
+}
+
+/// `5 performed, 2 dropped (2 requester disabled)`.
+impl fmt::Display for FabricCounters {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let reasons = [
+            (self.requester_disabled, "requester disabled"),
+            (self.bus_master_disabled, "bus master disabled"),
+            (self.unsupported_request, "not completed by the root port"),
+            (self.routing_unsupported, "not routed by a switch"),
+            (self.egress_blocked, "blocked on egress"),
+            (self.not_a_pcie_operation, "no such PCIe operation"),
+        ];
+        write!(formatter, "{} performed, {} dropped", thousands(self.performed), thousands(self.dropped()))?;
+        let reasons: Vec<String> = reasons
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, reason)| format!("{} {reason}", thousands(*count)))
+            .collect();
+        if reasons.is_empty() { Ok(()) } else { write!(formatter, " ({})", reasons.join(", ")) }
     }
 }
 

@@ -10,6 +10,8 @@ pub mod json;
 mod outcome;
 mod path;
 mod run;
+mod runtime;
+mod runtime_text;
 mod style;
 mod table;
 pub mod text;
@@ -21,4 +23,5 @@ pub use run::{
     AtomicsMode, BedKind, BedReport, CaseReport, DeviceReport, Diagnosis, ExitCode, Prediction, Report, RequesterReadback,
     RunReport, Tool, Verdict,
 };
+pub use runtime::{AgentFacts, Doorbell, DriverFacts, EnvironmentVariable, RuntimeFacts};
 pub use style::{Colour, TextStyle};

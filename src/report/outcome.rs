@@ -109,4 +109,6 @@ pub enum Standing {
     Failed,
     /// Not tried; never a pass.
     Skipped,
+    /// A known defect of the runtime on this bed, which says nothing of the device; never a pass.
+    Known,
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::evidence::{Evidence, FabricCounters};
 use super::outcome::{Outcome, Standing};
 use super::path::{KfdReport, PathReport};
+use super::runtime::{AgentFacts, Doorbell, RuntimeFacts};
 
 /// Everything `aqlprobe verify` found.
 #[derive(Clone, Debug, Serialize)]
@@ -17,6 +18,11 @@ pub struct Report {
     pub tool: Tool,
     /// What was tested on.
     pub bed: BedReport,
+    /// Why no GPU could be tested, with what to do next, where the bed is a self-test.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_gpu: Option<String>,
+    /// What the runtime said of itself.
+    pub runtime: RuntimeFacts,
     /// Seconds since the epoch, UTC.
     pub started_at: u64,
     /// How long the whole invocation took.
@@ -56,6 +62,12 @@ pub enum BedKind {
     Embedded,
     /// The same, because no GPU could be used: a self-test of the harness, never a pass.
     EmbeddedSelfTest,
+    /// AMD's runtime and the software GPU, because the user asked for it.
+    RocrModel,
+    /// Our own runtime over vfio-pci on the software GPU's PCIe endpoint, inside a guest, because the user asked for it.
+    Guest,
+    /// A runtime library that the environment gives a device model instead of hardware, which nobody asked for: never a pass.
+    UnaskedModel,
 }
 
 /// The bed, in every report.
@@ -65,7 +77,10 @@ pub struct BedReport {
     pub kind: BedKind,
     /// The runtime library's path, or `embedded`.
     pub runtime: String,
-    /// Why no GPU was tested, for [`BedKind::EmbeddedSelfTest`]; the dump replayed, if one was.
+    /// ROCr's version, for [`BedKind::RocrModel`]: its package's, else what it says itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rocr: Option<String>,
+    /// Why no GPU was tested, for [`BedKind::EmbeddedSelfTest`] and [`BedKind::UnaskedModel`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The file whose config bytes the device took, with `--replay`.
@@ -74,6 +89,13 @@ pub struct BedReport {
 }
 
 impl BedReport {
+    /// ROCr and its version on the software GPU, in words.
+    #[must_use]
+    pub fn rocr_model(&self) -> String {
+        let version = self.rocr.as_ref().map_or_else(|| " of unknown version".to_owned(), |version| format!(" {version}"));
+        format!("ROCr{version} on the software GPU, not hardware")
+    }
+
     /// Whether a real GPU answered.
     #[must_use]
     pub fn tested_hardware(&self) -> bool {
@@ -136,6 +158,11 @@ pub struct DeviceReport {
     pub name: String,
     /// Target, `gfx803`.
     pub gfx: String,
+    /// What the runtime said of it.
+    pub agent: AgentFacts,
+    /// What rings its queues, as far as a case looked at one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub doorbell: Option<Doorbell>,
     /// Its way to host memory, when the PCI address is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathReport>,
@@ -168,9 +195,17 @@ pub struct RunReport {
     pub requester: RequesterReadback,
     /// The cases, in order.
     pub cases: Vec<CaseReport>,
+    /// How often ROCr aborted by a defect of its own model mode, whereupon the case was tried once more.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub rocr_aborts: u32,
     /// What the path did over the whole run, on beds that count it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fabric: Option<FabricCounters>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+const fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// One case.

@@ -68,6 +68,7 @@ fn outcome_cell(case: Option<&CaseReport>) -> Cell {
         Standing::AsPredicted => Cell::new(format!("{name} (predicted)")).fg(Color::DarkYellow),
         Standing::Failed => Cell::new(format!("{name} FAILED")).fg(Color::DarkRed),
         Standing::Skipped => Cell::new(format!("{name} (skipped)")).fg(Color::DarkGrey),
+        Standing::Known => Cell::new(format!("{name} (known)")).fg(Color::DarkGrey),
     }
 }
 
@@ -77,7 +78,7 @@ pub(super) const fn tone(standing: Standing) -> Tone {
         Standing::Passed => Tone::Good,
         Standing::AsPredicted => Tone::Expected,
         Standing::Failed => Tone::Bad,
-        Standing::Skipped => Tone::Quiet,
+        Standing::Skipped | Standing::Known => Tone::Quiet,
     }
 }
 

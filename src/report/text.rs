@@ -4,12 +4,13 @@
 
 use std::io;
 
-use super::evidence::{Evidence, FabricCounters};
+use super::evidence::Evidence;
 use super::outcome::Standing;
 use super::path::PathReport;
 use super::run::{
     BedKind, BedReport, CaseReport, DeviceReport, Diagnosis, ExitCode, Report, RequesterReadback, RunReport, Verdict,
 };
+use super::runtime_text::{agent_words, write_runtime};
 use super::style::{TextStyle, Tone, tame, thousands};
 use super::table::{mode_heading, tone, write_cases, write_hops};
 
@@ -22,9 +23,10 @@ const FOUNDING_CASE: &str = "vector-copy";
 /// Those of `out`.
 pub fn write(report: &Report, style: TextStyle, out: &mut impl io::Write) -> io::Result<()> {
     writeln!(out, "{}", style.dress(Tone::Strong, bed_line(&report.bed)))?;
-    if report.bed.kind == BedKind::EmbeddedSelfTest {
-        writeln!(out, "To test a GPU: `aqlprobe verify --runtime system` says what this machine lacks")?;
+    if let Some(explanation) = &report.no_gpu {
+        writeln!(out, "No GPU can be tested: {}", tame(explanation))?;
     }
+    write_runtime(&report.runtime, out)?;
     for device in &report.devices {
         writeln!(out)?;
         write_device(device, style, out)?;
@@ -52,6 +54,9 @@ fn bed_line(bed: &BedReport) -> String {
         BedKind::Hardware => format!("Test bed: hardware, through {runtime}"),
         BedKind::Embedded => "Test bed: embedded, a software GPU and not hardware".to_owned(),
         BedKind::EmbeddedSelfTest => format!("Test bed: embedded, a self-test on a software GPU; no GPU was tested: {}", reason()),
+        BedKind::RocrModel => format!("Test bed: {}; runtime {runtime}", tame(&bed.rocr_model())),
+        BedKind::Guest => format!("Test bed: guest, our runtime on the software PCIe endpoint and not hardware; runtime {runtime}"),
+        BedKind::UnaskedModel => format!("Test bed: a device model through {runtime}; no GPU was tested: {}", reason()),
     };
     if let Some(replay) = &bed.replay {
         line.push_str(&format!("; config space replayed from {}", tame(replay)));
@@ -64,8 +69,12 @@ fn untested_line(report: &Report) -> Option<String> {
     let reason = report.bed.reason.as_deref().unwrap_or("no usable GPU was found");
     let sentence = &report.verdict.sentence;
     let said = sentence.contains("no GPU was tested") && sentence.contains(reason);
-    (report.bed.kind == BedKind::EmbeddedSelfTest && !said)
-        .then(|| format!("This was a self-test; no GPU was tested: {}", tame(reason)))
+    let what = match report.bed.kind {
+        BedKind::EmbeddedSelfTest => "This was a self-test",
+        BedKind::UnaskedModel => "This was a device model",
+        BedKind::Hardware | BedKind::Embedded | BedKind::RocrModel | BedKind::Guest => return None,
+    };
+    (!said).then(|| format!("{what}; no GPU was tested: {}", tame(reason)))
 }
 
 fn verdict_line(report: &Report, style: TextStyle) -> String {
@@ -82,6 +91,10 @@ fn write_device(device: &DeviceReport, style: TextStyle, out: &mut impl io::Writ
     let heading = format!("GPU {}: {}, {}", device.index, tame(&device.name), tame(&device.gfx));
     let heading = device.bdf.as_ref().map_or_else(|| heading.clone(), |bdf| format!("{heading}, {}", tame(bdf)));
     writeln!(out, "{}", style.dress(Tone::Strong, heading))?;
+    let described = agent_words(&device.agent, device.doorbell);
+    if !described.is_empty() {
+        writeln!(out, "As the runtime describes it: {described}")?;
+    }
     if let Some(path) = &device.path {
         write_path(path, style, out)?;
     }
@@ -127,6 +140,7 @@ fn write_run_summary(run: &RunReport, style: TextStyle, out: &mut impl io::Write
         (Standing::AsPredicted, "failed as predicted"),
         (Standing::Failed, "failed"),
         (Standing::Skipped, "skipped"),
+        (Standing::Known, "known of the runtime"),
     ] {
         let count = run.cases.iter().filter(|case| case.standing == standing).count();
         if count > 0 {
@@ -146,8 +160,13 @@ fn write_run_summary(run: &RunReport, style: TextStyle, out: &mut impl io::Write
         cases => format!("{} of {cases} cases", parts.join(", ")),
     };
     writeln!(out, "{}: {counts}; {requester}", mode_heading(run.atomics))?;
+    match run.rocr_aborts {
+        0 => {}
+        1 => writeln!(out, "  ROCr aborted once by the defect of its model mode's events; the case was repeated")?,
+        times => writeln!(out, "  ROCr aborted {times} times by the defect of its model mode's events; the cases were repeated")?,
+    }
     if let Some(fabric) = &run.fabric {
-        writeln!(out, "  the device's AtomicOps to host memory: {}", fabric_words(fabric))?;
+        writeln!(out, "  the device's AtomicOps to host memory: {fabric}")?;
     }
     Ok(())
 }
@@ -173,9 +192,9 @@ fn is_trouble(case: &CaseReport) -> bool {
     matches!(case.standing, Standing::Failed)
 }
 
-/// Failed and skipped cases, those with the same outcome and cause together.
+/// Failed, skipped and known cases, those with the same outcome and cause together.
 fn write_failures(run: &RunReport, style: TextStyle, out: &mut impl io::Write) -> io::Result<()> {
-    let told = |case: &&CaseReport| is_trouble(case) || case.standing == Standing::Skipped;
+    let told = |case: &&CaseReport| is_trouble(case) || matches!(case.standing, Standing::Skipped | Standing::Known);
     let mut groups: Vec<Vec<&CaseReport>> = Vec::new();
     for case in run.cases.iter().filter(told) {
         let alike = |group: &&mut Vec<&CaseReport>| {
@@ -277,22 +296,7 @@ fn evidence_words(evidence: &Evidence) -> String {
         }
     }
     if let Some(fabric) = &evidence.fabric {
-        words.push(format!("AtomicOps {}", fabric_words(fabric)));
+        words.push(format!("AtomicOps {fabric}"));
     }
     words.join("; ")
-}
-
-fn fabric_words(fabric: &FabricCounters) -> String {
-    let reasons = [
-        (fabric.requester_disabled, "requester disabled"),
-        (fabric.bus_master_disabled, "bus master disabled"),
-        (fabric.unsupported_request, "not completed by the root port"),
-        (fabric.routing_unsupported, "not routed by a switch"),
-        (fabric.egress_blocked, "blocked on egress"),
-        (fabric.not_a_pcie_operation, "no such PCIe operation"),
-    ];
-    let reasons: Vec<String> =
-        reasons.iter().filter(|(count, _)| *count > 0).map(|(count, reason)| format!("{} {reason}", thousands(*count))).collect();
-    let counts = format!("{} performed, {} dropped", thousands(fabric.performed), thousands(fabric.dropped()));
-    if reasons.is_empty() { counts } else { format!("{counts} ({})", reasons.join(", ")) }
 }

@@ -3,9 +3,9 @@
 use std::fmt;
 
 use crate::hsa::sys;
-use crate::model::gpu::Gpu;
 use crate::pci::Bdf;
 
+use super::device::TIMESTAMP_HZ;
 use super::queues::{LARGEST_RING, MOST_QUEUES, SMALLEST_RING};
 
 /// The GPU's processor.
@@ -14,8 +14,6 @@ pub const PROCESSOR: &str = "gfx803";
 pub const ISA_NAME: &str = "amdgcn-amd-amdhsa--gfx803";
 /// What `HSA_AGENT_INFO_ISA` and `hsa_agent_iterate_isas` hand out.
 pub const ISA_HANDLE: u64 = 0x0803;
-/// Says in every listing that this is no hardware.
-pub const PRODUCT_NAME: &str = "Fiji (aqlprobe software model)";
 
 /// Compute units of the Fiji of the founding experiment (Radeon R9 Nano).
 const COMPUTE_UNITS: u32 = 64;
@@ -53,13 +51,15 @@ impl Agent {
     }
 }
 
-/// What the PCI function says about the GPU.
+/// What the PCI function says about the GPU, and what listings call it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// Its address.
     pub bdf: Bdf,
     /// Its device id.
     pub device_id: u16,
+    /// Its name, which says that this is no hardware.
+    pub product: &'static str,
 }
 
 /// A value of the type that an attribute is documented with.
@@ -177,7 +177,7 @@ fn amd_agent_info(gpu: bool, identity: &Identity, attribute: u32) -> Option<Info
         sys::HSA_AMD_AGENT_INFO_DRIVER_NODE_ID => of_gpu(1),
         sys::HSA_AMD_AGENT_INFO_BDFID => of_gpu(u32::from(bus) << 8 | u32::from(device) << 3 | u32::from(function)),
         sys::HSA_AMD_AGENT_INFO_DOMAIN => of_gpu(domain),
-        sys::HSA_AMD_AGENT_INFO_PRODUCT_NAME => Info::text(if gpu { PRODUCT_NAME } else { "host" }, 64),
+        sys::HSA_AMD_AGENT_INFO_PRODUCT_NAME => Info::text(if gpu { identity.product } else { "host" }, 64),
         sys::HSA_AMD_AGENT_INFO_MAX_WAVES_PER_CU => of_gpu(40),
         sys::HSA_AMD_AGENT_INFO_NUM_SIMDS_PER_CU => of_gpu(4),
         sys::HSA_AMD_AGENT_INFO_NUM_SHADER_ENGINES => of_gpu(4),
@@ -212,7 +212,7 @@ pub fn system_info(attribute: u32, now: u64, longest_wait: u64) -> Option<Info> 
         sys::HSA_SYSTEM_INFO_VERSION_MAJOR => Info::U16(1),
         sys::HSA_SYSTEM_INFO_VERSION_MINOR => Info::U16(2),
         sys::HSA_SYSTEM_INFO_TIMESTAMP => Info::U64(now),
-        sys::HSA_SYSTEM_INFO_TIMESTAMP_FREQUENCY => Info::U64(Gpu::TIMESTAMP_HZ),
+        sys::HSA_SYSTEM_INFO_TIMESTAMP_FREQUENCY => Info::U64(TIMESTAMP_HZ),
         sys::HSA_SYSTEM_INFO_SIGNAL_MAX_WAIT => Info::U64(longest_wait),
         sys::HSA_SYSTEM_INFO_ENDIANNESS => Info::U32(0),
         sys::HSA_SYSTEM_INFO_MACHINE_MODEL => Info::U32(MACHINE_MODEL_LARGE),
@@ -232,7 +232,7 @@ mod tests {
     use super::*;
 
     fn identity() -> Identity {
-        Identity { bdf: Bdf { domain: 2, bus: 0x0b, device: 3, function: 1 }, device_id: 0x7300 }
+        Identity { bdf: Bdf { domain: 2, bus: 0x0b, device: 3, function: 1 }, device_id: 0x7300, product: "a model" }
     }
 
     #[test]

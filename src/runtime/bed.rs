@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::agents::Identity;
+pub use crate::model::target::Target;
+
 use crate::model::founding::{self, FoundingError, GpuImage};
 use crate::pci::dump::{self, DumpError, DumpedFunction};
 use crate::pci::sysfs::{SysfsError, SysfsRoot};
@@ -18,6 +20,9 @@ use crate::pci::{Bdf, CapabilityError, ConfigOffset, ConfigSpace, registers};
 
 /// Environment variable that names the sysfs-shaped tree of the modelled machine for every process that uses this runtime.
 pub const SYSFS_ENV: &str = "AQLPROBE_MODEL_SYSFS";
+
+/// What listings call the GPU of this machine.
+const PRODUCT: &str = "Fiji (aqlprobe software model)";
 
 /// A tree that is ready for a device to be powered up in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +76,18 @@ pub fn prepare(dir: &Path, replay: Option<&str>) -> Result<PreparedBed, BedError
         None => GpuImage::Founding,
         Some(text) => GpuImage::Replay(choose(dump::read(text)?).ok_or(BedError::EmptyDump)?),
     };
+    write(dir, image)
+}
+
+/// Writes the tree of a machine with the GPU that stands for `target` into `dir`, AtomicOp Requester Enable clear.
+///
+/// # Errors
+/// The tree cannot be written.
+pub fn prepare_target(dir: &Path, target: Target) -> Result<PreparedBed, BedError> {
+    write(dir, GpuImage::from(target))
+}
+
+fn write(dir: &Path, image: GpuImage) -> Result<PreparedBed, BedError> {
     let endpoint = image.endpoint();
     founding::write_tree(dir, image)?;
     Ok(PreparedBed { sysfs_root: dir.to_owned(), endpoint })
@@ -140,7 +157,7 @@ fn read_config(sysfs: &SysfsRoot, bdf: &Bdf) -> Result<(PathBuf, ConfigSpace), B
 }
 
 fn identify(bdf: Bdf, config: &ConfigSpace) -> Identity {
-    Identity { bdf, device_id: config.u16(ConfigOffset(2)).unwrap_or(0) }
+    Identity { bdf, device_id: config.u16(ConfigOffset(2)).unwrap_or(0), product: PRODUCT }
 }
 
 #[cfg(test)]
@@ -161,7 +178,7 @@ mod tests {
         assert_eq!(bed.endpoint.to_string(), "0000:0b:00.0");
         assert!(!requester_enable(&bed.sysfs_root, &bed.endpoint));
         let machine = Machine::existing(bed.sysfs_root).unwrap();
-        assert_eq!(machine.identity, Identity { bdf: bed.endpoint, device_id: 0x7300 });
+        assert_eq!(machine.identity, Identity { bdf: bed.endpoint, device_id: 0x7300, product: PRODUCT });
     }
 
     /// The text that `lspci -xxx` prints for one function.
@@ -188,7 +205,10 @@ mod tests {
         assert!(requester_enable(&bed.sysfs_root, &bed.endpoint));
         let (_, config) = read_config(&SysfsRoot::new(&bed.sysfs_root), &bed.endpoint).unwrap();
         assert_eq!(config.bytes()[..256], after_setpci);
-        assert_eq!(Machine::existing(bed.sysfs_root).unwrap().identity, Identity { bdf: bed.endpoint, device_id: 0x7300 });
+        assert_eq!(
+            Machine::existing(bed.sysfs_root).unwrap().identity,
+            Identity { bdf: bed.endpoint, device_id: 0x7300, product: PRODUCT }
+        );
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! What can go wrong in the runtime, and the status each becomes.
 
 use super::bed::BedError;
+use super::device::DeviceError;
 use super::loader::LoadError;
 use super::pages::PagesError;
 use crate::hsa::sys;
-use crate::model::gpu::GpuError;
 
 /// AMD's addition to `hsa_status_t` (hsa_ext_amd.h).
 pub const STATUS_INVALID_MEMORY_POOL: sys::hsa_status_t = 40;
@@ -77,7 +77,7 @@ pub enum RuntimeError {
     Bed(#[from] BedError),
     /// The device did not start or refused a queue.
     #[error(transparent)]
-    Device(#[from] GpuError),
+    Device(#[from] DeviceError),
     /// Memory.
     #[error(transparent)]
     Memory(#[from] PagesError),

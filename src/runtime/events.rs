@@ -13,6 +13,9 @@ pub const FIRST_QUEUE_EVENT: u32 = 0x8000_0000;
 
 const BUCKETS: usize = 64;
 
+/// How long a waiter sleeps between two looks at what no interrupt announces.
+const POLL: Duration = Duration::from_micros(200);
+
 /// A futex word that counts wake-ups, and how many threads sleep on it.
 ///
 /// A sleeper registers, notes the count, checks its condition, and sleeps only while the count is unchanged. Whoever makes the
@@ -54,6 +57,8 @@ impl Bell {
 /// Every event of the process.
 #[derive(Debug)]
 pub struct Events {
+    /// The longest sleep that may be missed by nothing.
+    longest_nap: Duration,
     user: [Bell; BUCKETS],
     queue_errors: Bell,
 }
@@ -62,7 +67,19 @@ impl Events {
     /// No event has fired.
     #[must_use]
     pub fn new() -> Self {
-        Self { user: std::array::from_fn(|_| Bell::default()), queue_errors: Bell::default() }
+        Self { longest_nap: Duration::MAX, user: std::array::from_fn(|_| Bell::default()), queue_errors: Bell::default() }
+    }
+
+    /// Events of a device that raises no interrupt: only the host rings them, so every sleep is short.
+    #[must_use]
+    pub fn without_interrupts() -> Self {
+        Self { longest_nap: POLL, ..Self::new() }
+    }
+
+    /// How long a waiter may sleep that could sleep `at_most` if every change were announced.
+    #[must_use]
+    pub fn nap(&self, at_most: Duration) -> Duration {
+        at_most.min(self.longest_nap)
     }
 
     /// The bell of a user signal's event. Signals that share one wake each other for nothing, which does no harm.
@@ -121,6 +138,13 @@ mod tests {
     #[test]
     fn no_sleep_when_the_condition_already_holds() {
         Bell::default().sleep_unless(LONG, || true);
+    }
+
+    #[test]
+    fn without_interrupts_a_waiter_looks_again_soon() {
+        let rung_by_nobody = Events::without_interrupts();
+        rung_by_nobody.user(5).sleep_unless(rung_by_nobody.nap(LONG), || false);
+        assert_eq!(Events::new().nap(LONG), LONG);
     }
 
     #[test]

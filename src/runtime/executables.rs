@@ -184,7 +184,7 @@ impl Executables {
 
     fn place(&self, code: &CodeObject, file: &[u8]) -> Result<DeviceMemory, RuntimeError> {
         let offset = |address: u64| usize::try_from(address).map_err(|_| RuntimeError::OutOfResources("the image is too large"));
-        let image = DeviceMemory::unreachable(self.space.clone(), offset(code.image_bytes)?)?;
+        let image = DeviceMemory::unreachable(self.space.clone(), offset(code.image_bytes)?, Home::DeviceLocal)?;
         for segment in &code.segments {
             let start = offset(segment.image.start)?;
             image.pages().write(start, &file[segment.file.clone()]);
@@ -196,7 +196,7 @@ impl Executables {
                 (false, true) => Protection::ReadWrite,
                 (false, false) => Protection::ReadOnly,
             };
-            image.map(first, length, Home::DeviceLocal, protection).map_err(super::pages::PagesError::from)?;
+            image.map(first, length, protection).map_err(super::pages::PagesError::from)?;
         }
         Ok(image)
     }

@@ -4,7 +4,7 @@ use std::env;
 use std::sync::LazyLock;
 
 /// Set (to anything but nothing) to see the runtime's reasons.
-const LOG_ENV: &str = "AQLPROBE_LOG";
+pub const LOG_ENV: &str = "AQLPROBE_LOG";
 
 static WANTED: LazyLock<bool> = LazyLock::new(|| env::var_os(LOG_ENV).is_some_and(|value| !value.is_empty()));
 

@@ -1,4 +1,5 @@
-//! Our own small HSA runtime behind the C ABI of libhsa-runtime64; it drives the software GPU in this process.
+//! Our own small HSA runtime behind the C ABI of libhsa-runtime64; it drives the software GPU, in this process or as a PCIe function
+//! ([`device`]).
 //!
 //! [`abi`] holds the C functions, thin over the safe modules beside it.
 
@@ -6,6 +7,7 @@ pub mod abi;
 mod agents;
 mod arena;
 pub mod bed;
+pub mod device;
 mod error;
 mod events;
 mod executables;

@@ -23,8 +23,6 @@ pub enum Pool {
 impl Pool {
     /// Every pool.
     pub const ALL: [Self; 3] = [Self::HostFine, Self::HostCoarse, Self::DeviceLocal];
-    /// Bytes each pool can give: Fiji has 4 GiB of its own.
-    pub const BYTES: usize = 4 << 30;
 
     /// The C handle.
     #[must_use]
@@ -67,13 +65,13 @@ impl Pool {
         }
     }
 
-    /// `hsa_amd_memory_pool_get_info`.
+    /// `hsa_amd_memory_pool_get_info`; `capacity` is [`Allocations::capacity`].
     #[must_use]
-    pub fn info(self, attribute: u32) -> Option<Info> {
+    pub fn info(self, attribute: u32, capacity: usize) -> Option<Info> {
         Some(match attribute {
             sys::HSA_AMD_MEMORY_POOL_INFO_SEGMENT => Info::U32(sys::HSA_AMD_SEGMENT_GLOBAL),
             sys::HSA_AMD_MEMORY_POOL_INFO_GLOBAL_FLAGS => Info::U32(self.flags()),
-            sys::HSA_AMD_MEMORY_POOL_INFO_SIZE | sys::HSA_AMD_MEMORY_POOL_INFO_ALLOC_MAX_SIZE => Info::size(Self::BYTES),
+            sys::HSA_AMD_MEMORY_POOL_INFO_SIZE | sys::HSA_AMD_MEMORY_POOL_INFO_ALLOC_MAX_SIZE => Info::size(capacity),
             sys::HSA_AMD_MEMORY_POOL_INFO_RUNTIME_ALLOC_ALLOWED => Info::flag(true),
             sys::HSA_AMD_MEMORY_POOL_INFO_RUNTIME_ALLOC_GRANULE | sys::HSA_AMD_MEMORY_POOL_INFO_RUNTIME_ALLOC_ALIGNMENT => {
                 Info::size(PAGE_BYTES)
@@ -117,6 +115,12 @@ impl Allocations {
         Self { space, by_address: Mutex::default() }
     }
 
+    /// Bytes that a pool can give.
+    #[must_use]
+    pub fn capacity(&self, pool: Pool) -> usize {
+        self.space.capacity(pool.home())
+    }
+
     /// Allocates zeroed, page-aligned memory and returns its address.
     ///
     /// # Errors
@@ -125,17 +129,18 @@ impl Allocations {
         if bytes == 0 {
             return Err(RuntimeError::InvalidArgument("an allocation of no bytes"));
         }
-        if bytes > Pool::BYTES {
+        let capacity = self.capacity(pool);
+        if bytes > capacity {
             return Err(RuntimeError::InvalidAllocation { bytes });
         }
         let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
         let used: usize = by_address.values().filter(|other| other.pool == pool).map(|other| other.memory.pages().length()).sum();
-        if bytes > Pool::BYTES - used {
+        if bytes > capacity - used {
             return Err(RuntimeError::OutOfResources("the memory pool is exhausted"));
         }
         let memory = match pool.owner() {
             Agent::Gpu => DeviceMemory::reachable(self.space.clone(), bytes, pool.home())?,
-            Agent::Cpu => DeviceMemory::unreachable(self.space.clone(), bytes)?,
+            Agent::Cpu => DeviceMemory::unreachable(self.space.clone(), bytes, pool.home())?,
         };
         let address = memory.pages().address();
         by_address.insert(address, Allocation { pool, memory });
@@ -170,7 +175,7 @@ impl Allocations {
             Agent::Gpu => Ok(()),
             Agent::Cpu => {
                 match (agents.contains(&Agent::Gpu), allocation.memory.is_mapped()) {
-                    (true, false) => allocation.memory.map_all(allocation.pool.home()).map_err(super::pages::PagesError::from)?,
+                    (true, false) => allocation.memory.map_all().map_err(super::pages::PagesError::from)?,
                     (false, true) => allocation.memory.unmap_all(),
                     (true, true) | (false, false) => {}
                 }
@@ -222,11 +227,12 @@ mod tests {
         let (_, allocations) = rig();
         assert!(matches!(allocations.allocate(Pool::HostFine, 0), Err(RuntimeError::InvalidArgument(_))));
         assert!(matches!(allocations.allocate(Pool::HostFine, usize::MAX), Err(RuntimeError::InvalidAllocation { .. })));
-        let half = allocations.allocate(Pool::HostCoarse, Pool::BYTES / 2 + 1).unwrap();
-        assert!(matches!(allocations.allocate(Pool::HostCoarse, Pool::BYTES / 2), Err(RuntimeError::OutOfResources(_))));
-        assert!(allocations.allocate(Pool::HostFine, Pool::BYTES / 2).is_ok(), "another pool");
+        let whole = allocations.capacity(Pool::HostCoarse);
+        let half = allocations.allocate(Pool::HostCoarse, whole / 2 + 1).unwrap();
+        assert!(matches!(allocations.allocate(Pool::HostCoarse, whole / 2), Err(RuntimeError::OutOfResources(_))));
+        assert!(allocations.allocate(Pool::HostFine, whole / 2).is_ok(), "another pool");
         allocations.free(half).unwrap();
-        assert!(allocations.allocate(Pool::HostCoarse, Pool::BYTES).is_ok());
+        assert!(allocations.allocate(Pool::HostCoarse, whole).is_ok());
     }
 
     #[test]

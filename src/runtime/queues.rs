@@ -9,13 +9,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::agents::FEATURE_KERNEL_DISPATCH;
 use super::arena::{Arena, Slot};
+use super::device::{Device, Doorbell};
 use super::error::RuntimeError;
 use super::events::FIRST_QUEUE_EVENT;
 use super::pages::{AddressSpace, DeviceMemory};
 use super::signals::SignalRef;
 use crate::hsa::sys;
 use crate::model::address::GpuVa;
-use crate::model::gpu::{Doorbell, Gpu, QueueDescriptor, QueueId};
+use crate::model::gpu::{QueueDescriptor, QueueId};
 use crate::model::memory::Home;
 
 /// Queues that can exist at once.
@@ -117,18 +118,18 @@ impl Queue {
         !self.reported.swap(true, Ordering::AcqRel)
     }
 
-    fn stop(&self, gpu: &Gpu) {
+    fn stop(&self, device: &dyn Device) {
         if let Some(id) = self.device_queue.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            gpu.destroy_queue(id);
+            device.destroy_queue(id);
         }
     }
 }
 
 /// Every queue.
 pub struct Queues {
-    gpu: Arc<Gpu>,
+    device: Arc<dyn Device>,
     arena: Arena,
-    doorbells: Box<[RwLock<Option<Arc<Doorbell>>>]>,
+    doorbells: Box<[RwLock<Option<Doorbell>>]>,
     by_slot: Mutex<BTreeMap<Slot, Arc<Queue>>>,
 }
 
@@ -137,10 +138,10 @@ impl Queues {
     ///
     /// # Errors
     /// Memory cannot be had.
-    pub fn new(gpu: Arc<Gpu>) -> Result<Self, RuntimeError> {
+    pub fn new(device: Arc<dyn Device>) -> Result<Self, RuntimeError> {
         let slots = MOST_QUEUES as usize;
-        let arena = Arena::new(gpu.clone(), SLOT_BYTES, slots)?;
-        Ok(Self { gpu, arena, doorbells: (0..slots).map(|_| RwLock::default()).collect(), by_slot: Mutex::default() })
+        let arena = Arena::new(device.clone(), SLOT_BYTES, slots)?;
+        Ok(Self { device, arena, doorbells: (0..slots).map(|_| RwLock::default()).collect(), by_slot: Mutex::default() })
     }
 
     /// Creates a queue and returns the address of its `hsa_queue_t`.
@@ -149,7 +150,7 @@ impl Queues {
     /// There are too many, or memory cannot be had.
     pub fn create(&self, size: RingSize, kind: QueueKind, callback: Option<ErrorCallback>) -> Result<u64, RuntimeError> {
         let packets = size.0.get() as usize;
-        let space: Arc<dyn AddressSpace> = self.gpu.clone();
+        let space: Arc<dyn AddressSpace> = self.device.clone();
         let ring = DeviceMemory::reachable(space, packets * PACKET_BYTES, Home::Host)?;
         for packet in 0..packets {
             ring.pages().atomic_u32(packet * PACKET_BYTES).store(sys::HSA_PACKET_TYPE_INVALID, Ordering::Relaxed);
@@ -160,7 +161,7 @@ impl Queues {
             QueueDescriptor { amd_queue: GpuVa(self.arena.address(slot)), ring: GpuVa(ring.pages().address()), packets: size.0 };
         // A slot can only be given back once it is live, so it goes live before the device may refuse the queue.
         self.arena.publish(slot);
-        let (id, doorbell) = match self.gpu.create_queue(descriptor) {
+        let (id, doorbell) = match self.device.create_queue(descriptor) {
             Ok(created) => created,
             Err(error) => {
                 self.arena.release(slot);
@@ -220,7 +221,7 @@ impl Queues {
         let slot = self.slot(address).ok_or(RuntimeError::InvalidQueue(address))?;
         let removed = self.by_slot.lock().unwrap_or_else(PoisonError::into_inner).remove(&slot);
         let queue = removed.ok_or(RuntimeError::InvalidQueue(address))?;
-        queue.stop(&self.gpu);
+        queue.stop(&*self.device);
         // After this no callback is entered: the reporter looks the queue up under its turn.
         let _turn = (caller == Caller::Application).then(|| queue.callback_turn());
         *self.doorbells[slot.0].write().unwrap_or_else(PoisonError::into_inner) = None;
@@ -235,7 +236,7 @@ impl Queues {
     pub fn inactivate(&self, address: u64) -> Result<(), RuntimeError> {
         let slot = self.slot(address).ok_or(RuntimeError::InvalidQueue(address))?;
         let queue = self.live(slot).ok_or(RuntimeError::InvalidQueue(address))?;
-        queue.stop(&self.gpu);
+        queue.stop(&*self.device);
         Ok(())
     }
 
@@ -330,7 +331,7 @@ impl Drop for Queues {
     fn drop(&mut self) {
         let by_slot = std::mem::take(&mut *self.by_slot.lock().unwrap_or_else(PoisonError::into_inner));
         for queue in by_slot.values() {
-            queue.stop(&self.gpu);
+            queue.stop(&*self.device);
         }
     }
 }
@@ -355,7 +356,13 @@ pub enum Profiling {
 
 #[cfg(test)]
 mod tests {
+    use super::super::agents::Identity;
+    use super::super::device::{DeviceError, Interrupts, vfio};
+    use super::super::pages::{Pages, PagesError};
     use super::*;
+    use crate::model::fabric::FabricCounters;
+    use crate::model::gpu::GpuError;
+    use crate::model::memory::{MapError, Mapping, MemoryMap};
 
     #[test]
     fn ring_sizes_are_powers_of_two_between_the_agents_bounds() {
@@ -364,6 +371,105 @@ mod tests {
         assert_eq!(RingSize::for_request(LARGEST_RING).unwrap().0.get(), LARGEST_RING);
         for wrong in [0, 3, 100, LARGEST_RING * 2, u32::MAX] {
             assert!(matches!(RingSize::for_request(wrong), Err(RuntimeError::InvalidArgument(_))), "{wrong}");
+        }
+    }
+
+    /// A device that only keeps what it is told.
+    #[derive(Default)]
+    struct Fake {
+        memory: MemoryMap,
+        created: Mutex<Vec<QueueDescriptor>>,
+        destroyed: Mutex<Vec<QueueId>>,
+        full: AtomicBool,
+        bell: Option<Arc<vfio::MappedDoorbell>>,
+    }
+
+    impl AddressSpace for Fake {
+        fn allocate(&self, bytes: usize, home: Home) -> Result<Pages, PagesError> {
+            self.memory.allocate(bytes, home)
+        }
+
+        fn capacity(&self, home: Home) -> usize {
+            self.memory.capacity(home)
+        }
+
+        unsafe fn map(&self, mapping: Mapping) -> Result<(), MapError> {
+            // SAFETY: the caller's promise.
+            unsafe { self.memory.map(mapping) }
+        }
+
+        fn unmap(&self, va: GpuVa) {
+            AddressSpace::unmap(&self.memory, va);
+        }
+    }
+
+    impl Device for Fake {
+        fn identity(&self) -> &Identity {
+            unreachable!("queues do not ask who the device is")
+        }
+
+        fn interrupts(&self) -> Interrupts {
+            Interrupts::Polled
+        }
+
+        fn signal_limit(&self) -> usize {
+            16
+        }
+
+        fn create_queue(&self, descriptor: QueueDescriptor) -> Result<(QueueId, Doorbell), DeviceError> {
+            if self.full.load(Ordering::Relaxed) {
+                return Err(GpuError::TooManyQueues { limit: 0 }.into());
+            }
+            self.created.lock().unwrap().push(descriptor);
+            Ok((QueueId(7), Doorbell::Mapped(self.bell.clone().unwrap())))
+        }
+
+        fn destroy_queue(&self, queue: QueueId) {
+            self.destroyed.lock().unwrap().push(queue);
+        }
+
+        fn timestamp(&self) -> u64 {
+            0
+        }
+
+        fn last_fault(&self) -> Option<String> {
+            None
+        }
+
+        fn fabric_counters(&self) -> Option<FabricCounters> {
+            None
+        }
+    }
+
+    fn rig() -> (Arc<Fake>, vfio::TestBar, Queues) {
+        let bar = vfio::TestBar::new();
+        let device = Arc::new(Fake { bell: Some(Arc::new(bar.doorbell(7))), ..Fake::default() });
+        let queues = Queues::new(device.clone()).unwrap();
+        (device, bar, queues)
+    }
+
+    #[test]
+    fn a_store_to_the_doorbell_signal_reaches_the_devices_doorbell_until_the_queue_is_destroyed() {
+        let (device, bar, queues) = rig();
+        let queue = queues.create(RingSize::for_request(64).unwrap(), QueueKind::Multi, None).unwrap();
+        let descriptor = device.created.lock().unwrap()[0];
+        assert_eq!((descriptor.amd_queue, descriptor.packets.get()), (GpuVa(queue), 64));
+        let signal = queue + DOORBELL_SIGNAL as u64;
+        assert!(queues.ring(signal, 3));
+        assert_eq!(bar.word(7), 3);
+        queues.destroy(queue, Caller::Application).unwrap();
+        assert_eq!(*device.destroyed.lock().unwrap(), [QueueId(7)]);
+        assert!(!queues.ring(signal, 4), "a stale handle");
+        assert_eq!(bar.word(7), 3);
+    }
+
+    #[test]
+    fn a_queue_that_the_device_refuses_leaves_its_slot_free() {
+        let (device, _bar, queues) = rig();
+        device.full.store(true, Ordering::Relaxed);
+        for _ in 0..MOST_QUEUES + 1 {
+            let refused = queues.create(RingSize::for_request(64).unwrap(), QueueKind::Multi, None);
+            assert!(matches!(refused, Err(RuntimeError::Device(_))), "the device refuses, not the table of queues");
         }
     }
 

@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle, ThreadId};
 use std::time::Duration;
 
+use super::device::Device;
 use super::error::RuntimeError;
 use super::events::Events;
 use super::log;
 use super::queues::Queues;
 use crate::hsa::sys;
-use crate::model::gpu::Gpu;
 use crate::model::queue_error::QueueError;
 
 /// How long the thread sleeps at most; an interrupt wakes it at once.
@@ -31,11 +31,11 @@ impl Reporter {
     ///
     /// # Errors
     /// No thread can be had.
-    pub fn start(events: Arc<Events>, queues: Arc<Queues>, gpu: Arc<Gpu>) -> Result<Self, RuntimeError> {
+    pub fn start(events: Arc<Events>, queues: Arc<Queues>, device: Arc<dyn Device>) -> Result<Self, RuntimeError> {
         let stop = Arc::new(AtomicBool::new(false));
         let body = {
             let (stop, events) = (stop.clone(), events.clone());
-            move || run(&stop, &events, &queues, &gpu)
+            move || run(&stop, &events, &queues, &*device)
         };
         let thread = thread::Builder::new()
             .name("aqlprobe-queue-errors".to_owned())
@@ -65,21 +65,21 @@ impl Drop for Reporter {
     }
 }
 
-fn run(stop: &AtomicBool, events: &Events, queues: &Arc<Queues>, gpu: &Gpu) {
+fn run(stop: &AtomicBool, events: &Events, queues: &Arc<Queues>, device: &dyn Device) {
     while !stop.load(Ordering::SeqCst) {
         let mut reported = false;
         for (address, queue) in queues.all() {
-            reported |= report(address, &queue, queues, gpu);
+            reported |= report(address, &queue, queues, device);
         }
         if !reported {
             let failed = || queues.all().iter().any(|(_, queue)| queues.has_unreported_failure(queue));
-            events.queue_errors().sleep_unless(LONGEST_SLEEP, || stop.load(Ordering::SeqCst) || failed());
+            events.queue_errors().sleep_unless(events.nap(LONGEST_SLEEP), || stop.load(Ordering::SeqCst) || failed());
         }
     }
 }
 
 /// Calls the queue's callback if it failed and nobody was told; whether it had failed so.
-fn report(address: u64, queue: &Arc<super::queues::Queue>, queues: &Arc<Queues>, gpu: &Gpu) -> bool {
+fn report(address: u64, queue: &Arc<super::queues::Queue>, queues: &Arc<Queues>, device: &dyn Device) -> bool {
     if !queues.has_unreported_failure(queue) {
         return false;
     }
@@ -91,8 +91,8 @@ fn report(address: u64, queue: &Arc<super::queues::Queue>, queues: &Arc<Queues>,
     }
     let error = QueueError::from_signal_value(value);
     let status = error.map_or(sys::HSA_STATUS_ERROR, QueueError::status);
-    log::note(|| match (error, gpu.last_fault()) {
-        (Some(error), Some(fault)) => format!("queue {address:#x} stopped: {error}: {fault:?}"),
+    log::note(|| match (error, device.last_fault()) {
+        (Some(error), Some(fault)) => format!("queue {address:#x} stopped: {error}: {fault}"),
         (Some(error), None) => format!("queue {address:#x} stopped: {error}"),
         (None, _) => format!("queue {address:#x} stopped with the unknown code {value:#x}"),
     });

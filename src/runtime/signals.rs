@@ -13,9 +13,8 @@ use super::pages::{AddressSpace, DeviceMemory, Pages};
 use crate::hsa::sys;
 use crate::model::memory::Home;
 
-/// Signals that can exist at once. Memory is used only for those that do.
-const CAPACITY: usize = 1 << 18;
-const _: () = assert!(CAPACITY < FIRST_QUEUE_EVENT as usize);
+/// Signals that can exist at once on any device: each has an event id of its own.
+const MOST_SIGNALS: usize = FIRST_QUEUE_EVENT as usize - 1;
 
 /// Longest wait in one call; `HSA_SYSTEM_INFO_SIGNAL_MAX_WAIT`. A wait may return early (HSA 1.2 §2.4), and none is for ever.
 pub const MAX_WAIT: Duration = Duration::from_secs(60);
@@ -144,14 +143,15 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// No signal yet.
+    /// No signal yet, and at most `limit` at once.
     ///
     /// # Errors
     /// Memory cannot be had.
-    pub fn new(space: &Arc<dyn AddressSpace>, events: Arc<Events>) -> Result<Self, RuntimeError> {
+    pub fn new(space: &Arc<dyn AddressSpace>, limit: usize, events: Arc<Events>) -> Result<Self, RuntimeError> {
+        let limit = limit.min(MOST_SIGNALS);
         Ok(Self {
-            arena: Arena::new(space.clone(), size_of::<sys::amd_signal_s>(), CAPACITY)?,
-            mailboxes: DeviceMemory::reachable(space.clone(), CAPACITY * size_of::<u64>(), Home::Host)?,
+            arena: Arena::new(space.clone(), size_of::<sys::amd_signal_s>(), limit)?,
+            mailboxes: DeviceMemory::reachable(space.clone(), limit * size_of::<u64>(), Home::Host)?,
             events,
         })
     }
@@ -220,7 +220,7 @@ impl Signals {
             }
             if state == WaitState::Blocked && event_id != 0 {
                 let Some(left) = timeout.checked_sub(start.elapsed()).filter(|left| !left.is_zero()) else { return value };
-                self.events.user(event_id).sleep_unless(left, || condition.holds(load(), compare));
+                self.events.user(event_id).sleep_unless(self.events.nap(left), || condition.holds(load(), compare));
                 continue;
             }
             polls = polls.wrapping_add(1);
@@ -240,7 +240,7 @@ impl Signals {
 
 /// The event of a user signal.
 fn event_id(slot: Slot) -> u32 {
-    u32::try_from(slot.0 + 1).expect("CAPACITY is below FIRST_QUEUE_EVENT")
+    u32::try_from(slot.0 + 1).expect("MOST_SIGNALS is below FIRST_QUEUE_EVENT")
 }
 
 #[cfg(test)]
@@ -260,7 +260,7 @@ mod tests {
         let map = Arc::new(MemoryMap::new());
         let events = Arc::new(Events::new());
         let space: Arc<dyn AddressSpace> = map.clone();
-        Rig { signals: Signals::new(&space, events.clone()).unwrap(), map, events }
+        Rig { signals: Signals::new(&space, 16, events.clone()).unwrap(), map, events }
     }
 
     #[test]

@@ -2,18 +2,14 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::agents::Identity;
-use super::bed::Machine;
+use super::device::{self, Device, Opened};
 use super::error::RuntimeError;
-use super::events::Events;
 use super::executables::Executables;
 use super::pages::AddressSpace;
 use super::pools::Allocations;
 use super::queues::Queues;
 use super::reporter::Reporter;
 use super::signals::{SignalRef, Signals};
-use crate::model::gpu::{Gpu, GpuConfig};
-use crate::model::target::Target;
 
 /// Everything between the first `hsa_init` and the last `hsa_shut_down`.
 ///
@@ -31,37 +27,22 @@ pub struct Runtime {
     /// Signals.
     pub signals: Signals,
     /// The device.
-    pub gpu: Arc<Gpu>,
-    machine: Machine,
+    pub device: Arc<dyn Device>,
 }
 
 impl Runtime {
     fn start() -> Result<Self, RuntimeError> {
-        let machine = Machine::open()?;
-        let events = Arc::new(Events::new());
-        let config = GpuConfig {
-            target: Target::Gfx803,
-            sysfs_root: machine.sysfs_root.clone(),
-            endpoint: machine.identity.bdf.to_string(),
-        };
-        let gpu = Arc::new(Gpu::start(&config, events.clone())?);
-        let space: Arc<dyn AddressSpace> = gpu.clone();
-        let queues = Arc::new(Queues::new(gpu.clone())?);
+        let Opened { device, events } = device::open()?;
+        let space: Arc<dyn AddressSpace> = device.clone();
+        let queues = Arc::new(Queues::new(device.clone())?);
         Ok(Self {
-            reporter: Reporter::start(events.clone(), queues.clone(), gpu.clone())?,
+            reporter: Reporter::start(events.clone(), queues.clone(), device.clone())?,
             queues,
             executables: Executables::new(space.clone()),
             allocations: Allocations::new(space.clone()),
-            signals: Signals::new(&space, events)?,
-            gpu,
-            machine,
+            signals: Signals::new(&space, device.signal_limit(), events)?,
+            device,
         })
-    }
-
-    /// What the GPU's PCI function says.
-    #[must_use]
-    pub const fn identity(&self) -> &Identity {
-        &self.machine.identity
     }
 
     /// The signal behind a handle, whoever made it.

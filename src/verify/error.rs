@@ -30,6 +30,15 @@ pub enum VerifyError {
     /// The runtime that was asked for cannot be opened.
     #[error("cannot open the HSA runtime: {0}")]
     Runtime(String),
+    /// No GPU can be used, and why: the runtime found, what is missing, and what to do next.
+    #[error("no GPU can be tested: {0}")]
+    NoGpu(String),
+    /// AMD's runtime cannot be started on the software GPU.
+    #[error("cannot run ROCr on the software GPU: {0}")]
+    RocrModel(String),
+    /// The software GPU's PCIe endpoint cannot be driven.
+    #[error("cannot drive the PCIe endpoint over vfio-pci: {0}")]
+    Guest(String),
     /// The runtime has no such GPU.
     #[error("the runtime does not have {wanted}; it has {found}{}", .self_test.as_ref().map(|reason| format!(" (the embedded software GPU, because no GPU could be used: {reason})")).unwrap_or_default())]
     NoSuchDevice {
@@ -59,8 +68,8 @@ pub enum VerifyError {
         /// The end of what it wrote to stderr, as a continuation of the sentence.
         last_words: String,
     },
-    /// The embedded bed cannot be laid out.
-    #[error("cannot prepare the embedded device: {0}")]
+    /// The software GPU's machine cannot be laid out.
+    #[error("cannot prepare the software GPU: {0}")]
     Bed(String),
     /// The user interrupted; everything was put back.
     #[error("interrupted by {signal}; AtomicOps were put back")]
@@ -75,7 +84,11 @@ impl VerifyError {
     #[must_use]
     pub const fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Runtime(_) | Self::NoSuchDevice { self_test: Some(_), .. } => ExitCode::NoHardware,
+            Self::Runtime(_)
+            | Self::RocrModel(_)
+            | Self::Guest(_)
+            | Self::NoGpu(_)
+            | Self::NoSuchDevice { self_test: Some(_), .. } => ExitCode::NoHardware,
             Self::NoCaseMatches(_) | Self::ReplayNeedsEmbedded { .. } | Self::Replay { .. } | Self::NoSuchDevice { .. } => {
                 ExitCode::Usage
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::report::{Evidence, Outcome};
+use crate::report::{AgentFacts, Evidence, Outcome, RuntimeFacts};
 
 use super::request::Milliseconds;
 
@@ -24,6 +24,19 @@ pub struct WorkerPlan {
     pub pace: Pace,
     /// A file of AtomicOp counters to sample around each case.
     pub fabric: Option<PathBuf>,
+    /// Whether the cases may start as soon as the kernels are loaded.
+    pub gate: Gate,
+}
+
+/// What stands between a loaded worker and its first case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Gate {
+    /// Nothing.
+    Open,
+    /// The worker says [`WorkerEvent::Loaded`] and waits for a line on its stdin. ROCr waits without a bound for packets of its own
+    /// when it loads code, so AtomicOps may be taken away only afterwards.
+    AfterLoading,
 }
 
 /// The runtime a worker opens: decided once, by the supervisor.
@@ -34,6 +47,8 @@ pub enum PlannedRuntime {
     Embedded,
     /// A shared library.
     Library(PathBuf),
+    /// ROCr by its path, with the software GPU that the environment names as its device.
+    RocrModel(PathBuf),
 }
 
 /// How long a case waits for what it expects.
@@ -76,6 +91,8 @@ pub struct AgentSummary {
     pub name: String,
     /// Target, `gfx803`.
     pub gfx: String,
+    /// What else the runtime says of it.
+    pub facts: AgentFacts,
 }
 
 /// One line of a worker's stdout.
@@ -84,6 +101,8 @@ pub struct AgentSummary {
 pub enum WorkerEvent {
     /// The runtime is open.
     Ready {
+        /// What it says of itself.
+        runtime: Box<RuntimeFacts>,
         /// Its GPUs.
         agents: Vec<AgentSummary>,
     },
@@ -92,6 +111,8 @@ pub enum WorkerEvent {
         /// Why, and what to do.
         reason: String,
     },
+    /// The kernels are loaded, and the worker waits at its [`Gate`].
+    Loaded,
     /// A case starts.
     CaseStarted {
         /// Which.
@@ -155,11 +176,17 @@ mod tests {
         ];
         let finished = outcomes
             .map(|outcome| WorkerEvent::CaseFinished { name: "nop".to_owned(), observation: Box::new(observation(outcome)) });
-        let agent =
-            AgentSummary { index: 0, bdf: Some("0000:0b:00.0".to_owned()), name: "Fiji".to_owned(), gfx: "gfx803".to_owned() };
+        let agent = AgentSummary {
+            index: 0,
+            bdf: Some("0000:0b:00.0".to_owned()),
+            name: "Fiji".to_owned(),
+            gfx: "gfx803".to_owned(),
+            facts: AgentFacts::default(),
+        };
         let others = [
-            WorkerEvent::Ready { agents: vec![agent] },
+            WorkerEvent::Ready { runtime: Box::default(), agents: vec![agent] },
             WorkerEvent::Refused { reason: "no /dev/kfd".to_owned() },
+            WorkerEvent::Loaded,
             WorkerEvent::CaseStarted { name: "nop".to_owned() },
             WorkerEvent::Done,
         ];
@@ -179,6 +206,7 @@ mod tests {
             cases: vec!["nop".to_owned(), "vector-copy".to_owned()],
             pace: Pace { timeout: Milliseconds(5_000), quiet: Some(Pace::QUIET) },
             fabric: None,
+            gate: Gate::AfterLoading,
         };
         assert_eq!(serde_json::from_str::<WorkerPlan>(&serde_json::to_string(&plan).unwrap()).unwrap(), plan);
     }

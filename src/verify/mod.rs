@@ -10,6 +10,7 @@ mod catalogue;
 mod diagnose;
 mod error;
 mod event;
+mod facts;
 mod lab;
 mod request;
 mod restore;
@@ -18,7 +19,9 @@ mod worker;
 
 pub use catalogue::{CaseInfo, NoCaseMatches, WithoutAtomics, catalogue, select};
 pub use error::{RestoreError, VerifyError};
-pub use request::{AtomicsSelection, BadDeviceSelector, DeviceSelector, Milliseconds, VerifyRequest};
+pub use request::{
+    AtomicsSelection, BadDeviceSelector, DeviceSelector, Milliseconds, RequestedRuntime, RocrModelRequest, VerifyRequest,
+};
 pub use restore::{Restored, restore_atomics};
 
 use crate::report::{AtomicsMode, CaseReport, Report};

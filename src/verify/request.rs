@@ -7,15 +7,16 @@ use std::time::Duration;
 
 use crate::hsa::RuntimeChoice;
 use crate::pci::Bdf;
+use crate::rocr::ModelTarget;
 
 /// Everything an invocation of `verify` is asked for.
 #[derive(Clone, Debug)]
 pub struct VerifyRequest {
     /// Which HSA runtime to open.
-    pub runtime: RuntimeChoice,
+    pub runtime: RequestedRuntime,
     /// Which of its GPUs.
     pub device: DeviceSelector,
-    /// In which states of AtomicOps; `None`: both on the embedded bed, as found on hardware and with a replayed dump.
+    /// In which states of AtomicOps; `None`: both on the software GPU, as found on hardware and with a replayed dump.
     pub atomics: Option<AtomicsSelection>,
     /// Glob patterns of case names; empty: all.
     pub cases: Vec<String>,
@@ -25,6 +26,38 @@ pub struct VerifyRequest {
     pub replay: Option<PathBuf>,
     /// Where sysfs is; `None`: the bed's own.
     pub sysfs_root: Option<PathBuf>,
+}
+
+/// The runtime and, where that is the software GPU's to be, the device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RequestedRuntime {
+    /// A runtime with the device that it has.
+    Choice(RuntimeChoice),
+    /// AMD's own runtime with the software GPU as its device.
+    RocrModel(RocrModelRequest),
+    /// Our runtime over vfio-pci with the software GPU's PCIe endpoint as its device.
+    Guest,
+}
+
+impl fmt::Display for RequestedRuntime {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Choice(choice) => choice.fmt(formatter),
+            Self::RocrModel(_) => formatter.write_str("rocr-model"),
+            Self::Guest => formatter.write_str("guest"),
+        }
+    }
+}
+
+/// Which ROCr drives which software GPU.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RocrModelRequest {
+    /// The runtime library; `None`: the sysroot's, or else the system's.
+    pub library: Option<PathBuf>,
+    /// A directory with a C library of its own, in which the library can be loaded.
+    pub sysroot: Option<PathBuf>,
+    /// What the GPU is.
+    pub target: ModelTarget,
 }
 
 /// A span of time in milliseconds.

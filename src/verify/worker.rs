@@ -5,10 +5,11 @@ use std::io::{self, Write};
 
 use rustix::process::{Signal as ProcessSignal, getppid, set_parent_process_death_signal};
 
-use crate::hsa::{Agent, AgentKind, Runtime, RuntimeChoice};
+use crate::hsa::{Agent, AgentKind, InitStack, Runtime, RuntimeChoice};
 
 use super::catalogue;
-use super::event::{AgentSummary, Pace, PlannedRuntime, WorkerEvent, WorkerPlan};
+use super::event::{AgentSummary, Gate, Pace, PlannedRuntime, WorkerEvent, WorkerPlan};
+use super::facts;
 use super::lab::Lab;
 
 /// Exit status of a worker whose plan cannot be read.
@@ -69,14 +70,20 @@ fn work(plan: &WorkerPlan, events: &mut Events) -> io::Result<()> {
         Ok(opened) => opened,
         Err(reason) => return events.send(&WorkerEvent::Refused { reason }),
     };
-    events.send(&WorkerEvent::Ready { agents: agents.iter().enumerate().map(|(index, agent)| summary(index, agent)).collect() })?;
+    events.send(&WorkerEvent::Ready {
+        runtime: Box::new(facts::runtime(&runtime, &plan.runtime)),
+        agents: agents.iter().enumerate().map(|(index, agent)| summary(index, agent)).collect(),
+    })?;
     if !plan.cases.is_empty() {
         let lab = match agents.get(plan.agent) {
             Some(agent) => Lab::open(&runtime, agent).map_err(|error| error.to_string()),
             None => Err(format!("GPU number {} is gone; the runtime lists {}", plan.agent, agents.len())),
         };
         match lab {
-            Ok(lab) => run_cases(plan, &lab, events)?,
+            Ok(lab) => {
+                pass_gate(plan.gate, events)?;
+                run_cases(plan, &lab, events)?;
+            }
             Err(reason) => return events.send(&WorkerEvent::Refused { reason }),
         }
     }
@@ -85,13 +92,25 @@ fn work(plan: &WorkerPlan, events: &mut Events) -> io::Result<()> {
     events.send(&WorkerEvent::Done)
 }
 
+/// Waits until the supervisor lets the cases start. It is not waited for longer than the supervisor lives.
+fn pass_gate(gate: Gate, events: &mut Events) -> io::Result<()> {
+    if gate == Gate::AfterLoading {
+        events.send(&WorkerEvent::Loaded)?;
+        if io::stdin().read_line(&mut String::new())? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok(())
+}
+
 fn open(planned: &PlannedRuntime) -> Result<(Runtime, Vec<Agent>), String> {
-    let choice = match planned {
-        PlannedRuntime::Embedded => RuntimeChoice::Embedded,
-        PlannedRuntime::Library(path) => RuntimeChoice::Path(path.clone()),
+    let (choice, stack) = match planned {
+        PlannedRuntime::Embedded => (RuntimeChoice::Embedded, InitStack::Callers),
+        PlannedRuntime::Library(path) => (RuntimeChoice::Path(path.clone()), InitStack::Callers),
+        PlannedRuntime::RocrModel(path) => (RuntimeChoice::Path(path.clone()), InitStack::Low),
     };
     let resolved = choice.resolve().map_err(|error| error.to_string())?;
-    let runtime = Runtime::start(resolved.api).map_err(|error| error.to_string())?;
+    let runtime = Runtime::start_on(resolved.api, stack).map_err(|error| error.to_string())?;
     let agents = runtime.agents_of_kind(AgentKind::Gpu).map_err(|error| error.to_string())?;
     Ok((runtime, agents))
 }
@@ -102,6 +121,7 @@ fn summary(index: usize, agent: &Agent) -> AgentSummary {
         bdf: agent.pci().map(|address| address.to_string()),
         name: agent.product().unwrap_or(agent.name()).to_owned(),
         gfx: agent.name().to_owned(),
+        facts: facts::agent(agent),
     }
 }
 

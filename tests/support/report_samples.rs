@@ -1,9 +1,10 @@
 //! Reports made by hand, as a run on each bed would fill them. Values of the Fiji are those of its public dump.
 
 use aqlprobe::report::{
-    AtomicsMode, BedKind, BedReport, Bit, CaseReport, DeviceReport, Diagnosis, Evidence, ExitCode, FabricCounters, HopReport,
-    HopRole, KfdAcceptance, KfdReport, Outcome, OutputEvidence, PathCapability, PathReport, Prediction, QueueEvidence, Report,
-    RequesterReadback, RunReport, SignalEvidence, Standing, Tool, Verdict,
+    AgentFacts, AtomicsMode, BedKind, BedReport, Bit, CaseReport, DeviceReport, Diagnosis, Doorbell, DriverFacts,
+    EnvironmentVariable, Evidence, ExitCode, FabricCounters, HopReport, HopRole, KfdAcceptance, KfdReport, Outcome, OutputEvidence,
+    PathCapability, PathReport, Prediction, QueueEvidence, Report, RequesterReadback, RunReport, RuntimeFacts, SignalEvidence,
+    Standing, Tool, Verdict,
 };
 
 pub const WORK_ITEMS: u64 = 1024 * 1024;
@@ -74,7 +75,14 @@ pub fn founding_evidence(after: i64, fabric: FabricCounters) -> Evidence {
             start_ts: 100,
             end_ts: 200,
         }),
-        queue: Some(QueueEvidence { packets: 64, write_index: 1, read_index: 1, header: 0x1502, error: None }),
+        queue: Some(QueueEvidence {
+            packets: 64,
+            write_index: 1,
+            read_index: 1,
+            header: 0x1502,
+            doorbell: Some(Doorbell::Register),
+            error: None,
+        }),
         output: Some(OutputEvidence { elements: WORK_ITEMS, right: WORK_ITEMS, untouched: 0, wrong: 0 }),
         fabric: Some(fabric),
         notes: Vec::new(),
@@ -84,6 +92,7 @@ pub fn founding_evidence(after: i64, fabric: FabricCounters) -> Evidence {
 pub fn run_off() -> RunReport {
     let dropped = FabricCounters { requester_disabled: 1, ..FabricCounters::default() };
     RunReport {
+        rocr_aborts: 0,
         atomics: AtomicsMode::Off,
         requester: RequesterReadback::Holds { enabled: false },
         cases: vec![
@@ -103,6 +112,7 @@ pub fn run_off() -> RunReport {
 pub fn run_on() -> RunReport {
     let performed = FabricCounters { performed: 1, ..FabricCounters::default() };
     RunReport {
+        rocr_aborts: 0,
         atomics: AtomicsMode::On,
         requester: RequesterReadback::Holds { enabled: true },
         cases: vec![
@@ -120,6 +130,14 @@ pub fn device(runs: Vec<RunReport>, diagnosis: Diagnosis) -> DeviceReport {
         bdf: Some("0000:0b:00.0".to_owned()),
         name: "Fiji".to_owned(),
         gfx: "gfx803".to_owned(),
+        agent: AgentFacts {
+            isas: vec!["amdgcn-amd-amdhsa--gfx803".to_owned()],
+            wavefront_size: Some(64),
+            compute_units: Some(64),
+            device_id: Some(0x7300),
+            ..AgentFacts::default()
+        },
+        doorbell: Some(Doorbell::Register),
         path: Some(path(Bit::Clear)),
         kfd: Some(KfdReport { acceptance: KfdAcceptance::Accepted, reason: "the path completes AtomicOps".to_owned() }),
         prediction: Prediction { without_atomics: "completion-lost".to_owned(), reason: "gfx8 needs AtomicOps".to_owned() },
@@ -133,6 +151,8 @@ fn report(bed: BedReport, device: DeviceReport, verdict: Verdict) -> Report {
         schema_version: Report::SCHEMA_VERSION,
         tool: Tool::THIS,
         bed,
+        no_gpu: None,
+        runtime: RuntimeFacts { interface: Some("1.1".to_owned()), timestamp_hz: 1_000_000_000, ..RuntimeFacts::default() },
         started_at: 1_700_000_000,
         duration_ms: 1234,
         devices: vec![device],
@@ -141,7 +161,7 @@ fn report(bed: BedReport, device: DeviceReport, verdict: Verdict) -> Report {
 }
 
 fn bed(kind: BedKind) -> BedReport {
-    BedReport { kind, runtime: "embedded".to_owned(), reason: None, replay: None }
+    BedReport { kind, runtime: "embedded".to_owned(), rocr: None, reason: None, replay: None }
 }
 
 /// Both runs on the embedded device: the founding experiment.
@@ -183,9 +203,29 @@ pub fn self_test() -> Report {
     let mut report = embedded_both();
     report.bed =
         BedReport { kind: BedKind::EmbeddedSelfTest, reason: Some("/dev/kfd does not exist".to_owned()), ..bed(BedKind::Embedded) };
+    report.no_gpu = Some("the HSA runtime /lib/x.so loads, but there is no /dev/kfd. To test a GPU, get one.".to_owned());
     report.verdict =
         Verdict { word: "NO GPU TESTED", sentence: "the self-test passed.".to_owned(), exit_code: ExitCode::NoHardware };
     report
+}
+
+/// A runtime that says all there is to say.
+pub fn system_runtime() -> RuntimeFacts {
+    let variable = |name: &str, value: &str| EnvironmentVariable { name: name.to_owned(), value: value.to_owned() };
+    RuntimeFacts {
+        hsa_init_ms: Some(5),
+        peak_memory_kib: Some(14_336),
+        library: Some("/opt/rocm-7.2.4/lib/libhsa-runtime64.so.1.18.70204".to_owned()),
+        build: Some("1.18.0".to_owned()),
+        rocm_release: Some("7.2.4".to_owned()),
+        interface: Some("1.1".to_owned()),
+        amd_interface: Some("1.15".to_owned()),
+        timestamp_hz: 1_000_000_000,
+        extensions: vec!["images".to_owned(), "AMD profiler".to_owned()],
+        missing_functions: vec!["hsa_amd_signal_create".to_owned()],
+        driver: Some(DriverFacts { kernel: "6.8.0".to_owned(), amdgpu: Some("6.8.5".to_owned()) }),
+        environment: vec![variable("HSA_ENABLE_INTERRUPT", "0"), variable("HSA_TOOLS_LIB", "libtool.so")],
+    }
 }
 
 /// Hardware with something wrong in every way the vocabulary knows, behind a switch, config space partly unreadable.
@@ -227,12 +267,14 @@ pub fn hardware_with_every_outcome() -> Report {
         .collect();
     let runs = vec![
         RunReport {
+            rocr_aborts: 0,
             atomics: AtomicsMode::AsFound,
             requester: RequesterReadback::Unknown { reason: "config space is readable by root only".to_owned() },
             cases,
             fabric: None,
         },
         RunReport {
+            rocr_aborts: 0,
             atomics: AtomicsMode::Off,
             requester: RequesterReadback::DidNotStick { enabled: true },
             cases: Vec::new(),
@@ -250,6 +292,16 @@ pub fn hardware_with_every_outcome() -> Report {
         device(runs, diagnosis),
         Verdict { word: "FAIL", sentence: "11 cases failed.".to_owned(), exit_code: ExitCode::CheckFailed },
     );
+    report.runtime = system_runtime();
+    report.devices[0].agent = AgentFacts {
+        asic_family: Some(141),
+        compute_firmware: Some(730),
+        sdma_firmware: Some(58),
+        kfd_node: Some(1),
+        uuid: Some("GPU-0123456789abcdef".to_owned()),
+        ..report.devices[0].agent.clone()
+    };
+    report.devices[0].doorbell = Some(Doorbell::LegacyRegister);
     report.devices[0].path = Some(PathReport {
         hops: vec![
             HopReport {

@@ -2,10 +2,10 @@
 
 use super::descriptor::KernelDescriptor;
 use super::geometry::Workgroups;
+use super::scratch::{ScratchPlaces, Waves};
 use super::workgroup::{Round, Slot, StartState};
 use super::{GROUP_SEGMENT_BYTES_MAX, InstructionBudget, Launch, LaunchError, Step, WORKGROUP_ITEMS_MAX, WaveFault};
 use crate::model::bus::Bus;
-use crate::model::isa::LANES;
 use crate::model::isa::code::CodeCache;
 use crate::model::target::Target;
 
@@ -49,7 +49,7 @@ impl Engine {
     /// # Errors
     /// The launch cannot start.
     pub fn launch(&mut self, launch: &Launch, bus: &Bus<'_>) -> Result<Dispatch, LaunchError> {
-        let plan = Plan::new(launch, bus)?;
+        let plan = Plan::new(self.target, launch, bus)?;
         Ok(Dispatch::with(plan, self.idle.pop().unwrap_or_else(|| Workshop::new(self.target))))
     }
 
@@ -70,12 +70,9 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(launch: &Launch, bus: &Bus<'_>) -> Result<Self, LaunchError> {
-        let descriptor = KernelDescriptor::read(launch.descriptor, &bus.memory).map_err(LaunchError::Descriptor)?;
+    fn new(target: Target, launch: &Launch, bus: &Bus<'_>) -> Result<Self, LaunchError> {
+        let descriptor = KernelDescriptor::read(target, launch.descriptor, &bus.memory).map_err(LaunchError::Descriptor)?;
         let private = launch.private_segment_bytes.max(descriptor.private_segment_bytes);
-        if private > 0 {
-            return Err(LaunchError::Scratch { needed: private });
-        }
         let group = launch.group_segment_bytes.max(descriptor.group_segment_bytes);
         if group > GROUP_SEGMENT_BYTES_MAX {
             return Err(LaunchError::GroupSegment { needed: group, available: GROUP_SEGMENT_BYTES_MAX });
@@ -84,15 +81,27 @@ impl Plan {
         if items > WORKGROUP_ITEMS_MAX {
             return Err(LaunchError::Workgroup { items, available: WORKGROUP_ITEMS_MAX });
         }
-        let waves = (items as usize).div_ceil(LANES).max(1);
+        let wave_size = descriptor.wave_size(target);
+        let waves = (items as usize).div_ceil(wave_size.lanes()).max(1);
+        let mut residents = (RESIDENT_WAVES / waves).max(1);
+        let mut scratch = None;
+        if private > 0 {
+            let waves = Waves { size: wave_size, per_workgroup: waves };
+            let places = ScratchPlaces::new(target, launch.scratch, private, waves)?;
+            residents = residents.min(places.workgroups());
+            scratch = Some(places);
+        }
         Ok(Self {
             start: StartState {
+                target,
+                wave_size,
                 descriptor,
-                user_registers: descriptor.user_registers(launch),
+                user_registers: descriptor.user_registers(launch, &bus.memory).map_err(LaunchError::KernelArguments)?,
                 group_segment_bytes: group as usize,
+                scratch,
             },
             workgroups: Workgroups::new(launch.grid, launch.workgroup),
-            residents: (RESIDENT_WAVES / waves).max(1),
+            residents,
         })
     }
 }
@@ -124,7 +133,7 @@ impl Dispatch {
     /// # Errors
     /// The launch cannot start.
     pub fn new(target: Target, launch: &Launch, bus: &Bus<'_>) -> Result<Self, LaunchError> {
-        Ok(Self::with(Plan::new(launch, bus)?, Workshop::new(target)))
+        Ok(Self::with(Plan::new(target, launch, bus)?, Workshop::new(target)))
     }
 
     fn with(plan: Plan, workshop: Workshop) -> Self {
@@ -174,7 +183,7 @@ impl Dispatch {
                 let Some(workgroup) = self.plan.workgroups.next() else {
                     return turn;
                 };
-                slot.start(&workgroup, &self.plan.start);
+                slot.start(&workgroup, &self.plan.start, self.cursor);
                 self.resident += 1;
             }
             match slot.round(&mut self.workshop.code, bus, left) {

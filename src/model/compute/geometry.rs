@@ -2,6 +2,7 @@
 
 use crate::model::isa::LANES;
 use crate::model::isa::wave::Row;
+use crate::model::target::WaveSize;
 
 /// The positions of a launch's workgroups, x fastest.
 #[derive(Clone, Copy, Debug)]
@@ -69,22 +70,21 @@ impl Workgroup {
         self.size.iter().product()
     }
 
-    pub fn waves(&self) -> usize {
-        (self.items() as usize).div_ceil(LANES)
+    pub fn waves(&self, wave_size: WaveSize) -> usize {
+        (self.items() as usize).div_ceil(wave_size.lanes())
     }
 
     /// Lanes of a wave that have a work-item.
-    pub fn active_lanes(&self, wave: usize) -> u64 {
-        match (self.items() as usize).saturating_sub(wave * LANES) {
-            rest if rest >= LANES => u64::MAX,
-            rest => (1 << rest) - 1,
-        }
+    pub fn active_lanes(&self, wave: usize, wave_size: WaveSize) -> u64 {
+        let rest = (self.items() as usize).saturating_sub(wave * wave_size.lanes());
+        // A shift by all 64 bits is none.
+        1_u64.checked_shl(rest.min(wave_size.lanes()) as u32).map_or(u64::MAX, |above| above - 1)
     }
 
     /// The ids of a wave's work-items: x, and y and z as far as there are rows for them.
     #[inline]
-    pub fn fill_ids(&self, wave: usize, rows: [Option<&mut Row>; 3]) {
-        let first = (wave * LANES) as u32;
+    pub fn fill_ids(&self, wave: usize, wave_size: WaveSize, rows: [Option<&mut Row>; 3]) {
+        let first = (wave * wave_size.lanes()) as u32;
         let [x, y, z] = rows;
         let [width, height, _] = self.size;
         if height == 1 && self.size[2] == 1 {
@@ -142,13 +142,13 @@ mod tests {
     #[test]
     fn work_items_are_numbered_x_fastest_across_waves() {
         let group = Workgroup { id: [0; 3], ordinal: 0, size: [10, 3, 4] };
-        assert_eq!(group.waves(), 2);
-        assert_eq!(group.active_lanes(0), u64::MAX);
-        assert_eq!(group.active_lanes(1), (1 << 56) - 1);
+        assert_eq!(group.waves(WaveSize::Lanes64), 2);
+        assert_eq!(group.active_lanes(0, WaveSize::Lanes64), u64::MAX);
+        assert_eq!(group.active_lanes(1, WaveSize::Lanes64), (1 << 56) - 1);
         let mut rows = [Row::ZERO; 3];
         for wave in 0..2 {
             let [x, y, z] = &mut rows;
-            group.fill_ids(wave, [Some(x), Some(y), Some(z)]);
+            group.fill_ids(wave, WaveSize::Lanes64, [Some(x), Some(y), Some(z)]);
             for lane in 0..LANES {
                 let flat = (wave * LANES + lane) as u32;
                 assert_eq!(rows.map(|row| row.0[lane]), [flat % 10, flat / 10 % 3, flat / 30], "wave {wave} lane {lane}");
@@ -160,10 +160,21 @@ mod tests {
     fn one_dimension_counts_through_the_waves() {
         let group = Workgroup { id: [0; 3], ordinal: 0, size: [100, 1, 1] };
         let (mut x, mut y) = (Row::ZERO, Row([9; LANES]));
-        group.fill_ids(1, [Some(&mut x), Some(&mut y), None]);
+        group.fill_ids(1, WaveSize::Lanes64, [Some(&mut x), Some(&mut y), None]);
         assert_eq!(x.0[0], 64);
         assert_eq!(x.0[35], 99);
         assert_eq!(y, Row::ZERO);
-        assert_eq!(group.active_lanes(1), (1 << 36) - 1);
+        assert_eq!(group.active_lanes(1, WaveSize::Lanes64), (1 << 36) - 1);
+    }
+
+    #[test]
+    fn waves_of_32_have_half_the_work_items_each() {
+        let group = Workgroup { id: [0; 3], ordinal: 0, size: [100, 1, 1] };
+        let size = WaveSize::Lanes32;
+        assert_eq!(group.waves(size), 4);
+        assert_eq!([0, 2, 3, 4].map(|wave| group.active_lanes(wave, size)), [0xffff_ffff, 0xffff_ffff, 0xf, 0]);
+        let mut x = Row::ZERO;
+        group.fill_ids(3, size, [Some(&mut x), None, None]);
+        assert_eq!(x.0[..4], [96, 97, 98, 99]);
     }
 }

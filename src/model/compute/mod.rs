@@ -10,6 +10,7 @@
 mod descriptor;
 mod dispatch;
 mod geometry;
+mod scratch;
 mod workgroup;
 
 #[cfg(test)]
@@ -48,6 +49,23 @@ pub struct Launch {
     pub group_segment_bytes: u32,
     /// Private bytes per work-item (the packet's `private_segment_size`).
     pub private_segment_bytes: u32,
+    /// The queue's scratch memory, if its host gave it any.
+    pub scratch: Option<Scratch>,
+}
+
+/// Scratch memory of a queue, as its `amd_queue_t` describes it (amd_hsa_queue.h): waves in flight each have a part of it, which
+/// holds the private segments of their work-items.
+///
+/// How many waves it serves at a time is `bytes / (bytes_per_work_item * lanes)`; the waves of one queue must share it, so a
+/// launch that uses it must not overlap with another of the same queue. The packet processor sees to that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scratch {
+    /// Where it lies (`scratch_backing_memory_location`).
+    pub base: GpuVa,
+    /// All of it.
+    pub bytes: u64,
+    /// Private bytes that each work-item of a wave of the launch's size can have.
+    pub bytes_per_work_item: u32,
 }
 
 /// Why a launch cannot start at all; the packet processor turns it into a queue error.
@@ -56,11 +74,16 @@ pub enum LaunchError {
     /// The kernel descriptor cannot be read.
     #[error("kernel descriptor: {0}")]
     Descriptor(MemoryFault),
+    /// Kernel arguments that are to come in registers cannot be read.
+    #[error("kernel arguments: {0}")]
+    KernelArguments(MemoryFault),
     /// The kernel needs more private memory per work-item than its queue has.
-    #[error("the kernel needs {needed} bytes of private memory per work-item, and this device has none")]
+    #[error("the kernel needs {needed} bytes of private memory per work-item, and its queue has {available}")]
     Scratch {
         /// Bytes per work-item.
         needed: u32,
+        /// Bytes per work-item that the scratch memory has for the waves of one workgroup.
+        available: u32,
     },
     /// The kernel needs more LDS than a workgroup can have.
     #[error("the kernel needs {needed} bytes of LDS, and a workgroup has {available}")]

@@ -89,6 +89,7 @@ fn launch(grid: [u32; 3], workgroup: [u16; 3]) -> Launch {
         workgroup,
         group_segment_bytes: 0,
         private_segment_bytes: 0,
+        scratch: None,
     }
 }
 
@@ -344,7 +345,7 @@ fn launches_that_this_device_cannot_start_say_why() {
         Dispatch::new(Target::Gfx803, &launch, &device.bus()).unwrap_err()
     };
     assert!(matches!(refused(|launch| launch.descriptor = GpuVa(64)), LaunchError::Descriptor(_)));
-    assert_eq!(refused(|launch| launch.private_segment_bytes = 16), LaunchError::Scratch { needed: 16 });
+    assert_eq!(refused(|launch| launch.private_segment_bytes = 16), LaunchError::Scratch { needed: 16, available: 0 });
     assert_eq!(refused(|launch| launch.group_segment_bytes = 65537), LaunchError::GroupSegment { needed: 65537, available: 65536 });
     assert_eq!(refused(|launch| launch.workgroup = [1024, 2, 1]), LaunchError::Workgroup { items: 2048, available: 1024 });
 }

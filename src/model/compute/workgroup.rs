@@ -2,13 +2,15 @@
 
 use super::descriptor::{KernelDescriptor, UserRegisters};
 use super::geometry::Workgroup;
+use super::scratch::ScratchPlaces;
 use crate::model::bus::Bus;
 use crate::model::isa::WaveFault;
 use crate::model::isa::code::CodeCache;
 use crate::model::isa::execute::{self, Pause};
 use crate::model::isa::lds::Lds;
 use crate::model::isa::operand::{ScalarRegister, VectorRegister};
-use crate::model::isa::wave::Wave;
+use crate::model::isa::wave::{Row, Wave};
+use crate::model::target::{Target, WaveSize};
 
 /// Wave instructions before another wave gets its turn.
 const QUANTUM: u32 = 1024;
@@ -16,9 +18,13 @@ const QUANTUM: u32 = 1024;
 /// What every wave of a launch starts with.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StartState {
+    pub target: Target,
+    pub wave_size: WaveSize,
     pub descriptor: KernelDescriptor,
     pub user_registers: UserRegisters,
     pub group_segment_bytes: usize,
+    /// Where waves have their private memory, if the kernel needs any.
+    pub scratch: Option<ScratchPlaces>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,16 +67,32 @@ pub(super) enum Round {
     Failed(WaveFault),
 }
 
-/// Compute units that the fake hardware id names: four shader engines of sixteen, as on Fiji.
-const COMPUTE_UNITS: u64 = 64;
-const SHADER_ENGINES: u64 = 4;
+/// Where a wave runs, in the layout that `s_getreg_b32` finds on this target.
+fn hardware_id(target: Target, workgroup: &Workgroup, wave: usize) -> u32 {
+    match target {
+        Target::Gfx803 | Target::Gfx942 => hw_id(workgroup.ordinal, wave as u32),
+        Target::Gfx1100 => hw_id1(workgroup.ordinal, wave as u32),
+    }
+}
 
-/// HW_ID of a wave: wave 3:0, SIMD 5:4, compute unit 11:8, shader engine 14:13 (GCN3 "HW_ID").
-fn hardware_id(workgroup: &Workgroup, wave: usize) -> u32 {
-    let unit = workgroup.ordinal % COMPUTE_UNITS;
-    let (engine, unit) = ((unit % SHADER_ENGINES) as u32, (unit / SHADER_ENGINES) as u32);
-    let (simd, slot) = (wave as u32 % 4, wave as u32 / 4 % 10);
+/// HW_ID: wave 3:0, SIMD 5:4, compute unit 11:8, shader engine 14:13 (GCN3 "HW_ID"). Four shader engines of sixteen units, as on
+/// Fiji.
+const fn hw_id(workgroup: u64, wave: u32) -> u32 {
+    const SHADER_ENGINES: u64 = 4;
+    const UNITS: u64 = 16;
+    let (engine, unit) = ((workgroup % SHADER_ENGINES) as u32, (workgroup / SHADER_ENGINES % UNITS) as u32);
+    let (simd, slot) = (wave % 4, wave / 4 % 10);
     slot | simd << 4 | unit << 8 | engine << 13
+}
+
+/// HW_ID1: wave 4:0, SIMD 9:8, WGP 13:10, shader array 16, shader engine 20:18 (RDNA3 "HW_ID1"). Six shader engines of two arrays
+/// of four WGPs, as on Navi 31; a WGP is two compute units of two SIMDs each.
+const fn hw_id1(workgroup: u64, wave: u32) -> u32 {
+    const SHADER_ENGINES: u64 = 6;
+    let (engine, rest) = ((workgroup % SHADER_ENGINES) as u32, (workgroup / SHADER_ENGINES % 16) as u32);
+    let (array, processor, unit) = (rest % 2, rest / 2 % 4, rest / 8);
+    let (simd, slot) = (unit * 2 + wave % 2, wave / 2 % 16);
+    slot | simd << 8 | processor << 10 | array << 16 | engine << 18
 }
 
 impl Slot {
@@ -83,8 +105,9 @@ impl Slot {
         self.live = 0;
     }
 
-    pub fn start(&mut self, workgroup: &Workgroup, start: &StartState) {
-        self.used = workgroup.waves();
+    /// Starts a workgroup; `slot` is this slot's number among those of the launch.
+    pub fn start(&mut self, workgroup: &Workgroup, start: &StartState, slot: usize) {
+        self.used = workgroup.waves(start.wave_size);
         self.live = self.used;
         self.at_barrier = 0;
         self.cursor = 0;
@@ -95,6 +118,9 @@ impl Slot {
         for (number, resident) in self.waves[..self.used].iter_mut().enumerate() {
             resident.state = State::Ready;
             set_up(&mut resident.wave, number, workgroup, start);
+            if let Some(places) = start.scratch {
+                resident.wave.set_private_memory(places.of(slot, number));
+            }
         }
     }
 
@@ -160,7 +186,8 @@ impl Slot {
 /// Sets the initial registers (LLVM AMDGPUUsage, "Initial Kernel Execution State").
 fn set_up(wave: &mut Wave, number: usize, workgroup: &Workgroup, start: &StartState) {
     let StartState { descriptor, user_registers, .. } = start;
-    wave.reset(descriptor.entry, workgroup.active_lanes(number), hardware_id(workgroup, number));
+    let active_lanes = workgroup.active_lanes(number, start.wave_size);
+    wave.reset(start.wave_size, descriptor.entry, active_lanes, hardware_id(start.target, workgroup, number));
     let mut register = 0;
     let push = |wave: &mut Wave, register: &mut u32, value| {
         if let Some(destination) = ScalarRegister::new(*register) {
@@ -177,9 +204,33 @@ fn set_up(wave: &mut Wave, number: usize, workgroup: &Workgroup, start: &StartSt
             push(wave, &mut register, workgroup.id[dimension]);
         }
     }
-    for (dimension, &id) in [0_u8, 1, 2].iter().enumerate().take(descriptor.work_item_dimensions()) {
+    match start.target {
+        Target::Gfx803 => set_separate_ids(wave, number, workgroup, start),
+        Target::Gfx942 | Target::Gfx1100 => set_packed_ids(wave, number, workgroup, start),
+    }
+}
+
+/// A vector register for each dimension.
+fn set_separate_ids(wave: &mut Wave, number: usize, workgroup: &Workgroup, start: &StartState) {
+    for (dimension, &id) in [0_u8, 1, 2].iter().enumerate().take(start.descriptor.work_item_dimensions()) {
         let mut rows = [None, None, None];
         rows[dimension] = Some(wave.vector_mut(VectorRegister(id)));
-        workgroup.fill_ids(number, rows);
+        workgroup.fill_ids(number, start.wave_size, rows);
+    }
+}
+
+/// v0 holds x in bits 9:0, y in bits 19:10, z in bits 29:20; a dimension that the kernel does not ask for is zero.
+fn set_packed_ids(wave: &mut Wave, number: usize, workgroup: &Workgroup, start: &StartState) {
+    let mut rows = [Row::ZERO; 3];
+    let [x, y, z] = &mut rows;
+    let (second, third) = match start.descriptor.work_item_dimensions() {
+        1 => (None, None),
+        2 => (Some(y), None),
+        _ => (Some(y), Some(z)),
+    };
+    workgroup.fill_ids(number, start.wave_size, [Some(x), second, third]);
+    let [x, y, z] = &rows;
+    for (lane, id) in wave.vector_mut(VectorRegister(0)).0.iter_mut().enumerate() {
+        *id = x.0[lane] | y.0[lane] << 10 | z.0[lane] << 20;
     }
 }

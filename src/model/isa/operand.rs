@@ -13,28 +13,37 @@ impl ScalarRegister {
     pub const M0: Self = Self(124);
     /// Low half of the mask of active lanes.
     pub const EXEC: Self = Self(126);
-    /// Registers in the file.
-    pub const COUNT: usize = 128;
+    /// Registers that operands can name.
+    pub const NAMED: usize = 128;
+    /// Where results go that nobody wants (`null` of generation 11): nothing reads from here on, as far as the widest result goes.
+    pub const DISCARD: Self = Self(128);
+    /// Two registers that are always zero (`null` of generation 11 as a mask): nothing writes them.
+    pub const ZERO: Self = Self(160);
+    /// Registers in the file, those that no operand can name included.
+    pub const COUNT: usize = 256;
+    /// Where the wave's private memory starts, on targets whose hardware sets it ("architected flat scratch").
+    pub const FLAT_SCRATCH: Self = Self(102);
     const RESERVED: u8 = 125;
+    const UPPER_HALF: u8 = 0x80;
 
     /// The register with this number, if there is one.
     #[must_use]
     pub const fn new(number: u32) -> Option<Self> {
-        if number < Self::COUNT as u32 && number != Self::RESERVED as u32 { Some(Self(number as u8)) } else { None }
+        if number < Self::NAMED as u32 && number != Self::RESERVED as u32 { Some(Self(number as u8)) } else { None }
     }
 
-    /// The `n`-th register after this one; the file wraps around.
+    /// The `n`-th register after this one; the named registers wrap around, and so do the others.
     #[must_use]
     #[inline(always)]
     pub const fn plus(self, n: u8) -> Self {
-        Self(self.0.wrapping_add(n) % Self::COUNT as u8)
+        Self((self.0.wrapping_add(n) & !Self::UPPER_HALF) | (self.0 & Self::UPPER_HALF))
     }
 
     /// Position in the file, below [`Self::COUNT`].
     #[must_use]
     #[inline(always)]
     pub const fn index(self) -> usize {
-        (self.0 % Self::COUNT as u8) as usize
+        self.0 as usize
     }
 }
 
@@ -51,13 +60,51 @@ impl VectorRegister {
     }
 }
 
-/// Where the lanes of a global memory instruction find their addresses.
+/// A register of the accumulation file of CDNA: 256 more, which only moves reach here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AccumulatorRegister(pub u8);
+
+/// Where the lanes of a FLAT or GLOBAL instruction find their addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GlobalAddress {
     /// What is added up.
     pub base: AddressBase,
     /// A constant of the instruction, added to every lane's address.
     pub offset: i32,
+    /// What the sum may name.
+    pub segment: Segment,
+}
+
+/// What the addresses of a FLAT or GLOBAL instruction may name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Segment {
+    /// Global memory only.
+    Global,
+    /// Global memory, and through the apertures local and private memory.
+    Flat,
+}
+
+/// Where the lanes of a SCRATCH instruction find their addresses: the sum of all that is there, as an offset into the private
+/// memory of each lane's work-item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScratchAddress {
+    /// An offset per lane.
+    pub lanes: Option<VectorRegister>,
+    /// An offset for the whole wave.
+    pub wave: Option<ScalarRegister>,
+    /// A constant of the instruction.
+    pub offset: i32,
+}
+
+/// Upper halves of the addresses at which FLAT instructions reach local and private memory.
+///
+/// On hardware they are in SH_MEM_BASES, which the driver sets; here they are what AMD's runtime tells its host code in model
+/// mode. Each aperture is 4 GiB.
+pub mod aperture {
+    /// Local memory of the workgroup.
+    pub const LOCAL: u32 = 0x4000_0000;
+    /// Private memory of the work-item.
+    pub const PRIVATE: u32 = 0x5000_0000;
 }
 
 /// The registers of a [`GlobalAddress`].
@@ -70,10 +117,46 @@ pub enum AddressBase {
 }
 
 impl GlobalAddress {
-    /// The address in a pair of vector registers, as it is.
+    /// The address in a pair of vector registers, as it is, of global memory.
     #[must_use]
-    pub const fn flat(register: VectorRegister) -> Self {
-        Self { base: AddressBase::Lanes(register), offset: 0 }
+    pub const fn in_lanes(register: VectorRegister) -> Self {
+        Self { base: AddressBase::Lanes(register), offset: 0, segment: Segment::Global }
+    }
+}
+
+/// What the numbers of scalar registers and sources mean, where generations differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Numbering {
+    /// GCN generation 3 (GCN3 §5.2).
+    Gfx8,
+    /// Vega and CDNA: sources 235 to 238 are the apertures of FLAT instructions (CDNA3 §4.6, "Operands").
+    Gfx9,
+    /// RDNA 3: 124 is null, which reads as zero and forgets what is written, and 125 is M0; VCCZ and EXECZ are no sources any more
+    /// (RDNA3 "Scalar Operands").
+    Gfx11,
+}
+
+impl Numbering {
+    const GFX11_NULL: u32 = 124;
+    const GFX11_M0: u32 = 125;
+
+    /// Decodes the number of a scalar register that is written.
+    #[must_use]
+    pub const fn destination(self, number: u32) -> Option<ScalarRegister> {
+        match (self, number) {
+            (Self::Gfx11, Self::GFX11_NULL) => Some(ScalarRegister::DISCARD),
+            (Self::Gfx11, Self::GFX11_M0) => Some(ScalarRegister::M0),
+            _ => ScalarRegister::new(number),
+        }
+    }
+
+    /// Decodes the number of a scalar register that is read where no constant can stand: a mask, a base or an offset.
+    #[must_use]
+    pub const fn register(self, number: u32) -> Option<ScalarRegister> {
+        match (self, number) {
+            (Self::Gfx11, Self::GFX11_NULL) => Some(ScalarRegister::ZERO),
+            _ => self.destination(number),
+        }
     }
 }
 
@@ -123,6 +206,14 @@ const FLOATS: [(f32, u64); 9] = [
     (std::f32::consts::FRAC_1_PI * 0.5, 0x3fc4_5f30_6dc9_c882),
 ];
 
+/// Base and limit of the local aperture and of the private one, from source number 235 on. A 32-bit operand is the lower half.
+const APERTURE_SOURCES: [u64; 4] = [
+    (aperture::LOCAL as u64) << 32,
+    (aperture::LOCAL as u64) << 32 | 0xffff_ffff,
+    (aperture::PRIVATE as u64) << 32,
+    (aperture::PRIVATE as u64) << 32 | 0xffff_ffff,
+];
+
 /// Number of the source operand that stands for the word after the instruction.
 pub const LITERAL: u32 = 255;
 
@@ -131,11 +222,15 @@ impl ScalarSource {
     ///
     /// SDWA (249), DPP (250), LDS direct (254) and reserved numbers give `None`. A literal in a 64-bit operand is zero-extended.
     #[must_use]
-    pub fn decode(number: u32, size: OperandSize, literal: Option<u32>) -> Option<Self> {
+    pub fn decode(numbering: Numbering, number: u32, size: OperandSize, literal: Option<u32>) -> Option<Self> {
         Some(match number {
+            Numbering::GFX11_NULL if numbering == Numbering::Gfx11 => Self::Constant(0),
+            Numbering::GFX11_M0 if numbering == Numbering::Gfx11 => Self::Register(ScalarRegister::M0),
+            251 | 252 if numbering == Numbering::Gfx11 => return None,
             0..=127 => Self::Register(ScalarRegister::new(number)?),
             128..=192 => Self::Constant(u64::from(number - 128)),
             193..=208 => Self::Constant((192 - i64::from(number)) as u64),
+            235..=238 if numbering != Numbering::Gfx8 => Self::Constant(APERTURE_SOURCES[(number - 235) as usize]),
             240..=248 => {
                 let (single, double) = FLOATS[(number - 240) as usize];
                 Self::Constant(match size {
@@ -155,10 +250,10 @@ impl ScalarSource {
 impl VectorSource {
     /// Decodes the 9-bit source number: the upper half names vector registers.
     #[must_use]
-    pub fn decode(number: u32, size: OperandSize, literal: Option<u32>) -> Option<Self> {
+    pub fn decode(numbering: Numbering, number: u32, size: OperandSize, literal: Option<u32>) -> Option<Self> {
         match number {
             256..=511 => Some(Self::Vector(VectorRegister((number - 256) as u8))),
-            _ => ScalarSource::decode(number, size, literal).map(Self::Scalar),
+            _ => ScalarSource::decode(numbering, number, size, literal).map(Self::Scalar),
         }
     }
 }
@@ -169,7 +264,7 @@ mod tests {
 
     #[test]
     fn inline_constants_extend_to_the_size_of_the_operand() {
-        let constant = |number, size| ScalarSource::decode(number, size, None);
+        let constant = |number, size| ScalarSource::decode(Numbering::Gfx8, number, size, None);
         assert_eq!(constant(128, OperandSize::Bits32), Some(ScalarSource::Constant(0)));
         assert_eq!(constant(192, OperandSize::Bits32), Some(ScalarSource::Constant(64)));
         assert_eq!(constant(193, OperandSize::Bits64), Some(ScalarSource::Constant(u64::MAX)));
@@ -181,10 +276,43 @@ mod tests {
     }
 
     #[test]
+    fn apertures_are_sources_from_generation_9_on() {
+        for (number, value) in [
+            (235, 0x4000_0000_0000_0000),
+            (236, 0x4000_0000_ffff_ffff),
+            (237, 0x5000_0000_0000_0000),
+            (238, 0x5000_0000_ffff_ffff_u64),
+        ] {
+            let decode = |numbering| ScalarSource::decode(numbering, number, OperandSize::Bits64, None);
+            assert_eq!(decode(Numbering::Gfx9), Some(ScalarSource::Constant(value)));
+            assert_eq!(decode(Numbering::Gfx8), None);
+        }
+    }
+
+    #[test]
     fn reserved_and_unsupported_source_numbers_are_refused() {
         for number in [125, 209, 239, 249, 250, 254] {
-            assert_eq!(ScalarSource::decode(number, OperandSize::Bits32, Some(0)), None, "source {number}");
+            assert_eq!(ScalarSource::decode(Numbering::Gfx8, number, OperandSize::Bits32, Some(0)), None, "source {number}");
         }
-        assert_eq!(ScalarSource::decode(LITERAL, OperandSize::Bits32, None), None, "the literal is missing");
+        assert_eq!(ScalarSource::decode(Numbering::Gfx8, LITERAL, OperandSize::Bits32, None), None, "the literal is missing");
+    }
+
+    #[test]
+    fn generation_11_has_a_null_register_and_m0_behind_it() {
+        let source = |number| ScalarSource::decode(Numbering::Gfx11, number, OperandSize::Bits64, None);
+        assert_eq!(source(124), Some(ScalarSource::Constant(0)));
+        assert_eq!(source(125), Some(ScalarSource::Register(ScalarRegister::M0)));
+        assert_eq!([251, 252].map(source), [None, None], "VCCZ and EXECZ");
+        assert_eq!(Numbering::Gfx11.destination(125), Some(ScalarRegister::M0));
+        assert_eq!(Numbering::Gfx11.register(124), Some(ScalarRegister::ZERO));
+        assert_eq!(Numbering::Gfx8.destination(125), None);
+    }
+
+    #[test]
+    fn what_goes_to_null_reaches_no_register_that_is_read() {
+        // The widest result is sixteen registers.
+        let reached: Vec<_> = (0..16).map(|n| ScalarRegister::DISCARD.plus(n).index()).collect();
+        assert!(reached.iter().all(|index| *index >= ScalarRegister::NAMED));
+        assert!(!reached.contains(&ScalarRegister::ZERO.index()) && !reached.contains(&ScalarRegister::ZERO.plus(1).index()));
     }
 }

@@ -2,7 +2,9 @@
 
 use super::LANES;
 use super::operand::{ScalarRegister, ScalarSource, VectorRegister};
+use super::private::PrivateMemory;
 use crate::model::address::GpuVa;
+use crate::model::target::WaveSize;
 
 /// One vector register: a value per lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,12 +26,16 @@ const VECTOR_REGISTERS: usize = 256;
 pub struct Wave {
     vector: Box<[Row; VECTOR_REGISTERS]>,
     scalar: [u32; ScalarRegister::COUNT],
+    size: WaveSize,
+    /// The lanes that exist.
+    lanes: u64,
     pub(crate) scc: bool,
     pub(crate) pc: GpuVa,
     /// Value of the hardware register HW_ID.
     pub(crate) hardware_id: u32,
     /// Stores since the last wait for them.
     pub(crate) stores_under_way: bool,
+    pub(crate) private_memory: PrivateMemory,
 }
 
 impl Default for Wave {
@@ -49,21 +55,37 @@ impl Wave {
         Self {
             vector: rows.try_into().expect("a slice of 256 rows is an array of 256 rows"),
             scalar: [0; ScalarRegister::COUNT],
+            size: WaveSize::Lanes64,
+            lanes: u64::MAX,
             scc: false,
             pc: GpuVa::NULL,
             hardware_id: 0,
             stores_under_way: false,
+            private_memory: PrivateMemory::NONE,
         }
     }
 
     /// Prepares for another work: scalar state zero, these lanes active.
-    pub fn reset(&mut self, entry: GpuVa, active_lanes: u64, hardware_id: u32) {
-        self.scalar = [0; ScalarRegister::COUNT];
+    pub fn reset(&mut self, size: WaveSize, entry: GpuVa, active_lanes: u64, hardware_id: u32) {
+        self.scalar[..ScalarRegister::NAMED].fill(0);
+        self.size = size;
+        self.lanes = match size {
+            WaveSize::Lanes32 => u64::from(u32::MAX),
+            WaveSize::Lanes64 => u64::MAX,
+        };
         self.scc = false;
         self.pc = GpuVa(entry.0 & !3);
         self.hardware_id = hardware_id;
         self.stores_under_way = false;
+        self.private_memory = PrivateMemory::NONE;
         self.set_exec(active_lanes);
+    }
+
+    /// Gives the wave its part of the scratch memory, and FLAT_SCRATCH its address: "architected flat scratch" (LLVM AMDGPUUsage,
+    /// "Flat Scratch").
+    pub fn set_private_memory(&mut self, memory: PrivateMemory) {
+        self.private_memory = memory;
+        self.set_scalar_pair(ScalarRegister::FLAT_SCRATCH, memory.base.0);
     }
 
     /// Address of the next instruction.
@@ -72,11 +94,40 @@ impl Wave {
         self.pc
     }
 
-    /// The mask of active lanes.
+    /// How many lanes the wave has.
+    #[must_use]
+    #[inline(always)]
+    pub const fn size(&self) -> WaveSize {
+        self.size
+    }
+
+    /// The mask of active lanes. A wave of 32 has only the low half, whatever was written to the high one: code that writes both
+    /// (`s_mov_b64 exec, -1`) is in use.
     #[must_use]
     #[inline(always)]
     pub fn exec(&self) -> u64 {
-        self.scalar_pair(ScalarRegister::EXEC)
+        self.scalar_pair(ScalarRegister::EXEC) & self.lanes
+    }
+
+    /// Whether every lane that exists is active.
+    #[inline(always)]
+    pub(crate) fn is_full(&self) -> bool {
+        self.exec() == self.lanes
+    }
+
+    /// A mask with a bit for each lane: one register, or two (RDNA3 "Wave32 and Wave64").
+    #[inline(always)]
+    pub(crate) fn mask(&self, register: ScalarRegister) -> u64 {
+        self.scalar_pair(register) & self.lanes
+    }
+
+    /// Writes a mask with a bit for each lane; a wave of 32 leaves the next register alone.
+    #[inline(always)]
+    pub(crate) fn set_mask(&mut self, register: ScalarRegister, mask: u64) {
+        self.set_scalar(register, mask as u32);
+        if self.size == WaveSize::Lanes64 {
+            self.set_scalar(register.plus(1), (mask >> 32) as u32);
+        }
     }
 
     #[inline(always)]
@@ -130,7 +181,7 @@ impl Wave {
         match source {
             ScalarSource::Register(register) => self.scalar(register),
             ScalarSource::Constant(value) => value as u32,
-            ScalarSource::VccIsZero => u32::from(self.scalar_pair(ScalarRegister::VCC) == 0),
+            ScalarSource::VccIsZero => u32::from(self.mask(ScalarRegister::VCC) == 0),
             ScalarSource::ExecIsZero => u32::from(self.exec() == 0),
             ScalarSource::Scc => u32::from(self.scc),
         }
@@ -149,9 +200,10 @@ impl Wave {
     /// Writes the active lanes of a vector register.
     #[inline(always)]
     pub(crate) fn write_active(&mut self, register: VectorRegister, values: &[u32; LANES]) {
-        let lanes = self.exec();
+        let (lanes, exist) = (self.exec(), self.lanes);
         let row = &mut self.vector_mut(register).0;
-        if lanes == u64::MAX {
+        if lanes == exist {
+            // Lanes that do not exist get something too, which nobody sees.
             *row = *values;
         } else {
             let (low, high) = row.split_at_mut(LANES / 2);
@@ -200,6 +252,30 @@ mod tests {
                 assert_eq!(wave.vector(register).0[lane], expected, "lane {lane} with EXEC {exec:#x}");
             }
         }
+    }
+
+    #[test]
+    fn a_wave_of_32_has_masks_of_one_register_and_no_upper_lanes() {
+        let mut wave = Wave::new();
+        wave.reset(WaveSize::Lanes32, GpuVa::NULL, u64::from(u32::MAX), 0);
+        assert!(wave.is_full());
+        let register = ScalarRegister::new(20).unwrap();
+        wave.set_scalar(register.plus(1), 7);
+        wave.set_mask(register, u64::MAX);
+        assert_eq!((wave.scalar(register), wave.scalar(register.plus(1))), (u32::MAX, 7));
+        assert_eq!(wave.mask(register), u64::from(u32::MAX));
+        wave.set_exec(u64::MAX);
+        assert_eq!(wave.exec(), u64::from(u32::MAX));
+        wave.set_exec(0xf0_0000_000f);
+        assert_eq!(wave.exec(), 0xf);
+    }
+
+    #[test]
+    fn a_wave_that_is_reset_finds_zero_in_every_register_that_it_can_name() {
+        let mut wave = Wave::new();
+        (0..128).filter_map(ScalarRegister::new).for_each(|register| wave.set_scalar(register, 5));
+        wave.reset(WaveSize::Lanes64, GpuVa::NULL, 0, 0);
+        assert!((0..128).filter_map(ScalarRegister::new).all(|register| wave.scalar(register) == 0));
     }
 
     #[test]

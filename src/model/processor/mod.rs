@@ -110,6 +110,7 @@ impl From<LaunchError> for Refusal {
     fn from(error: LaunchError) -> Self {
         let code = match &error {
             LaunchError::Descriptor(_) => QueueError::InvalidCode,
+            LaunchError::KernelArguments(_) => QueueError::MemoryViolation,
             LaunchError::Scratch { .. } => QueueError::InsufficientScratch,
             LaunchError::GroupSegment { .. } => QueueError::InvalidGroupSegment,
             LaunchError::Workgroup { .. } => QueueError::WorkgroupTooLarge,
@@ -326,6 +327,7 @@ impl QueueProcessor {
             workgroup: kernel.workgroup,
             group_segment_bytes: kernel.group_segment_bytes,
             private_segment_bytes: kernel.private_segment_bytes,
+            scratch: None,
         };
         let dispatch = engine.launch(&launch, bus).map_err(|error| ticket.failed(error.into()))?;
         self.flights.push(Flight { dispatch, slot, ticket });

@@ -112,7 +112,7 @@ impl BridgeImage {
 
     /// The 256 bytes of config space.
     pub fn build(self) -> ConfigSpace {
-        let mut image = Image(vec![0; ConfigSpace::CONVENTIONAL_SIZE]);
+        let mut image = Image::new();
         let capability = ConfigOffset(PCIE_CAPABILITY_AT);
         image.u16(reg::VENDOR_ID, self.vendor_id);
         image.u16(reg::DEVICE_ID, self.device_id);
@@ -123,11 +123,11 @@ impl BridgeImage {
         image.bytes(reg::HEADER_TYPE, &[reg::LAYOUT_BRIDGE]);
         image.bytes(reg::PRIMARY_BUS, &[self.buses.primary, self.buses.secondary, self.buses.subordinate]);
         image.bytes(reg::CAPABILITIES_POINTER, &[PCIE_CAPABILITY_AT as u8]);
-        image.bytes(capability, &[reg::PCIE_CAP_ID, 0]);
+        image.capability(capability, reg::PCIE_CAP_ID, None);
         image.u16(capability + reg::PCIE_CAPABILITIES, u16::from(self.port_type.bits()) << 4 | 2);
-        image.bytes(capability + reg::DEVCAP2, &self.capabilities_2.to_le_bytes());
+        image.u32(capability + reg::DEVCAP2, self.capabilities_2);
         image.u16(capability + reg::DEVCTL2, self.control_2);
-        ConfigSpace::from_bytes(image.0)
+        image.finish()
     }
 
     fn new((vendor_id, device_id): (u16, u16), port_type: PortType, buses: BusNumbers) -> Self {
@@ -135,15 +135,33 @@ impl BridgeImage {
     }
 }
 
-struct Image(Vec<u8>);
+/// 256 bytes being filled in.
+pub(super) struct Image(Vec<u8>);
 
 impl Image {
-    fn bytes(&mut self, at: ConfigOffset, bytes: &[u8]) {
+    pub(super) fn new() -> Self {
+        Self(vec![0; ConfigSpace::CONVENTIONAL_SIZE])
+    }
+
+    pub(super) fn bytes(&mut self, at: ConfigOffset, bytes: &[u8]) {
         let start = usize::from(at.0);
         self.0[start..start + bytes.len()].copy_from_slice(bytes);
     }
 
-    fn u16(&mut self, at: ConfigOffset, value: u16) {
+    pub(super) fn u16(&mut self, at: ConfigOffset, value: u16) {
         self.bytes(at, &value.to_le_bytes());
+    }
+
+    pub(super) fn u32(&mut self, at: ConfigOffset, value: u32) {
+        self.bytes(at, &value.to_le_bytes());
+    }
+
+    /// The two bytes that every capability starts with: its ID and where the next one is.
+    pub(super) fn capability(&mut self, at: ConfigOffset, id: u8, next: Option<ConfigOffset>) {
+        self.bytes(at, &[id, next.map_or(0, |next| next.0 as u8)]);
+    }
+
+    pub(super) fn finish(self) -> ConfigSpace {
+        ConfigSpace::from_bytes(self.0)
     }
 }

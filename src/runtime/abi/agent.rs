@@ -59,7 +59,7 @@ pub unsafe extern "C" fn hsa_iterate_agents(
 /// As the module says.
 pub unsafe extern "C" fn hsa_agent_get_info(agent: hsa_agent_t, attribute: hsa_agent_info_t, value: *mut c_void) -> hsa_status_t {
     with_runtime(|runtime| {
-        let info = agents::agent_info(agent_of(agent.handle)?, runtime.identity(), attribute);
+        let info = agents::agent_info(agent_of(agent.handle)?, runtime.device.identity(), attribute);
         // SAFETY: the caller's promise on `value`.
         unsafe { put_info(value, info) }
     })
@@ -126,8 +126,9 @@ pub unsafe extern "C" fn hsa_amd_memory_pool_get_info(
     attribute: hsa_amd_memory_pool_info_t,
     value: *mut c_void,
 ) -> hsa_status_t {
-    with_runtime(|_| {
-        let info = pool_of(memory_pool.handle)?.info(attribute);
+    with_runtime(|runtime| {
+        let pool = pool_of(memory_pool.handle)?;
+        let info = pool.info(attribute, runtime.allocations.capacity(pool));
         // SAFETY: the caller's promise on `value`.
         unsafe { put_info(value, info) }
     })

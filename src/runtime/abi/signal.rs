@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::super::agents::Agent;
+use super::super::device::TIMESTAMP_HZ;
 use super::super::error::RuntimeError;
 use super::super::signals::{Condition, Notification, SignalRef, WaitState};
 use super::super::state::{self, Runtime};
@@ -11,7 +12,6 @@ use super::agent::agent_of;
 use super::out::{array, check, put};
 use super::{with_runtime, without_status};
 use crate::hsa::sys::*;
-use crate::model::gpu::Gpu;
 
 /// What loads and waits give for a handle that is no signal: no completion signal ever holds it.
 const NO_VALUE: hsa_signal_value_t = hsa_signal_value_t::MIN;
@@ -20,12 +20,12 @@ const NANOS_PER_SECOND: u128 = 1_000_000_000;
 
 /// A duration in ticks of the system timestamp.
 pub(super) fn ticks(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos() * u128::from(Gpu::TIMESTAMP_HZ) / NANOS_PER_SECOND).unwrap_or(u64::MAX)
+    u64::try_from(duration.as_nanos() * u128::from(TIMESTAMP_HZ) / NANOS_PER_SECOND).unwrap_or(u64::MAX)
 }
 
 /// A duration from ticks of the system timestamp.
 fn duration(ticks: u64) -> Duration {
-    let nanos = u128::from(ticks) * NANOS_PER_SECOND / u128::from(Gpu::TIMESTAMP_HZ);
+    let nanos = u128::from(ticks) * NANOS_PER_SECOND / u128::from(TIMESTAMP_HZ);
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 

@@ -9,7 +9,7 @@ use super::out::{put, put_info};
 use super::{status, with_runtime};
 use crate::hsa::sys::*;
 
-/// `hsa_init`: the first call powers the software GPU up.
+/// `hsa_init`: the first call powers the software GPU up, or opens it.
 ///
 /// # Safety
 /// None beyond the module's.
@@ -43,7 +43,7 @@ pub unsafe extern "C" fn hsa_status_string(code: hsa_status_t, status_string: *m
 /// As the module says.
 pub unsafe extern "C" fn hsa_system_get_info(attribute: hsa_system_info_t, value: *mut c_void) -> hsa_status_t {
     with_runtime(|runtime| {
-        let info = agents::system_info(attribute, runtime.gpu.timestamp(), super::signal::ticks(MAX_WAIT));
+        let info = agents::system_info(attribute, runtime.device.timestamp(), super::signal::ticks(MAX_WAIT));
         // SAFETY: the caller's promise on `value`.
         unsafe { put_info(value, info) }
     })

@@ -122,7 +122,7 @@ pub mod fixtures {
     }
 
     pub fn run(atomics: AtomicsMode, requester: RequesterReadback, cases: Vec<CaseReport>) -> RunReport {
-        RunReport { atomics, requester, cases, fabric: None }
+        RunReport { atomics, requester, cases, rocr_aborts: 0, fabric: None }
     }
 }
 

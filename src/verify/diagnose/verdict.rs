@@ -38,9 +38,24 @@ pub fn verdict(bed: &BedReport, devices: &[DeviceReport]) -> Verdict {
             ),
             exit_code: ExitCode::NoHardware,
         },
+        (BedKind::UnaskedModel, ExitCode::CheckFailed) => Verdict {
+            word: "FAIL",
+            sentence: format!("no GPU was tested, and the check of a device model failed: {summary}"),
+            exit_code: ExitCode::CheckFailed,
+        },
+        (BedKind::UnaskedModel, _) => Verdict {
+            word: "NO GPU TESTED",
+            sentence: format!(
+                "no GPU was tested{}; the device model: {summary}",
+                bed.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default()
+            ),
+            exit_code: ExitCode::NoHardware,
+        },
         (kind, code) => {
             let place = match kind {
                 BedKind::Hardware => String::new(),
+                BedKind::RocrModel => format!(" with {}", bed.rocr_model()),
+                BedKind::Guest => " on the software PCIe endpoint over vfio-pci (no hardware was tested)".to_owned(),
                 _ => " on the embedded software GPU (no hardware was tested)".to_owned(),
             };
             Verdict { word: word(code), sentence: format!("{summary}{place}"), exit_code: code }
@@ -64,7 +79,8 @@ mod tests {
 
     fn bed(kind: BedKind) -> BedReport {
         let reason = (kind == BedKind::EmbeddedSelfTest).then(|| "there is no /dev/kfd".to_owned());
-        BedReport { kind, runtime: "embedded".to_owned(), reason, replay: None }
+        let rocr = (kind == BedKind::RocrModel).then(|| "7.2.4".to_owned());
+        BedReport { kind, runtime: "embedded".to_owned(), rocr, reason, replay: None }
     }
 
     fn device(exit_code: ExitCode) -> DeviceReport {
@@ -73,6 +89,8 @@ mod tests {
             bdf: Some("0000:0b:00.0".to_owned()),
             name: "Fiji".to_owned(),
             gfx: "gfx803".to_owned(),
+            agent: Default::default(),
+            doorbell: None,
             path: None,
             kfd: None,
             prediction: prediction(COMPLETION_LOST),
@@ -115,7 +133,21 @@ mod tests {
     fn a_verdict_from_the_model_is_never_worded_as_if_hardware_had_said_it() {
         for code in [ExitCode::Pass, ExitCode::Hang, ExitCode::CheckFailed] {
             assert!(row(BedKind::Embedded, &[code]).2.contains("no hardware was tested"));
+            assert!(row(BedKind::Guest, &[code]).2.contains("no hardware was tested"));
+            assert_eq!(row(BedKind::Guest, &[code]).1, code);
             assert!(!row(BedKind::Hardware, &[code]).2.contains("embedded"));
+            assert!(row(BedKind::RocrModel, &[code]).2.ends_with("with ROCr 7.2.4 on the software GPU, not hardware"));
         }
+    }
+
+    #[test]
+    fn rocr_on_the_model_asked_for_may_pass_and_a_model_that_nobody_asked_for_never() {
+        assert_eq!(row(BedKind::RocrModel, &[ExitCode::Pass]).1, ExitCode::Pass);
+        for code in [ExitCode::Pass, ExitCode::Hang] {
+            let (word, exit, sentence) = row(BedKind::UnaskedModel, &[code]);
+            assert_eq!((word, exit), ("NO GPU TESTED", ExitCode::NoHardware));
+            assert!(sentence.starts_with("no GPU was tested"), "{sentence}");
+        }
+        assert_eq!(row(BedKind::UnaskedModel, &[ExitCode::CheckFailed]).1, ExitCode::CheckFailed);
     }
 }

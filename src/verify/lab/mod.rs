@@ -19,6 +19,7 @@ use crate::report::{Evidence, FabricCounters, Outcome, QueueEvidence};
 
 use crate::verify::catalogue::CaseInfo;
 use crate::verify::event::{Observation, Pace};
+use crate::verify::facts;
 
 /// Why a case ended before its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,8 +29,12 @@ pub struct Stop(pub Outcome);
 pub type Step<T> = Result<T, Stop>;
 
 impl From<HsaError> for Stop {
+    /// A function that this runtime lacks leaves the case untried; every other error is the runtime's answer to it.
     fn from(error: HsaError) -> Self {
-        Self(Outcome::QueueError { status: error.to_string() })
+        Self(match error {
+            HsaError::NotProvided { .. } => Outcome::Untestable { reason: error.to_string() },
+            error => Outcome::QueueError { status: error.to_string() },
+        })
     }
 }
 
@@ -277,6 +282,7 @@ impl Context<'_> {
             write_index: queue.write_index(),
             read_index: queue.read_index(),
             header: self.header,
+            doorbell: Some(facts::doorbell(queue.doorbell_kind())),
             error: queue.errors().first().map(|status| status.to_string()),
         });
     }
@@ -360,5 +366,11 @@ mod tests {
     fn a_runtime_error_inside_a_case_keeps_its_words() {
         let stop = Stop::from(HsaError::NoCpuAgent);
         assert!(matches!(stop.0, Outcome::QueueError { status } if status.contains("no CPU agent")));
+    }
+
+    #[test]
+    fn a_function_that_the_runtime_lacks_leaves_the_case_untestable_and_is_named() {
+        let stop = Stop::from(HsaError::NotProvided { function: "hsa_queue_inactivate" });
+        assert!(matches!(stop.0, Outcome::Untestable { reason } if reason.contains("hsa_queue_inactivate")));
     }
 }

@@ -6,14 +6,19 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 use crate::hsa::embedded::bed::{self, SYSFS_ENV};
-use crate::hsa::{Bed, RuntimeChoice};
+use crate::hsa::embedded::vfio;
+use crate::hsa::{Bed, MODEL_VARIABLE, RuntimeChoice};
+use crate::pci::driver::VfioLease;
 use crate::pci::sysfs::SysfsRoot;
 use crate::report::{BedKind, BedReport};
 use crate::verify::error::VerifyError;
 use crate::verify::event::PlannedRuntime;
-use crate::verify::request::VerifyRequest;
+use crate::verify::request::{RequestedRuntime, VerifyRequest};
 
+use super::guest_bed;
+use super::no_gpu::{Explanation, Finding};
 use super::process::Launcher;
+use super::rocr_bed;
 
 /// A bed that is ready.
 #[derive(Debug)]
@@ -26,8 +31,25 @@ pub struct ReadyBed {
     pub sysfs: SysfsRoot,
     /// Starts workers on it.
     pub launcher: Launcher,
-    /// Holds the embedded device's PCI tree, which disappears with it.
-    _tree: Option<TempDir>,
+    /// What it cannot carry.
+    pub rules: Rules,
+    /// Where workers keep the fabric's counters, if that is not beside the device's config space.
+    pub counters: Option<PathBuf>,
+    /// Holds the endpoint, which goes back to where it was found.
+    pub(super) _lease: Option<VfioLease>,
+    /// Holds the software GPU's PCI tree, which disappears with it.
+    pub(super) _tree: Option<TempDir>,
+}
+
+/// Which rules the cases of a bed are run by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rules {
+    /// Every case runs.
+    Plain,
+    /// Those of [`rocr_bed`].
+    RocrModel,
+    /// Those of [`guest_bed`].
+    Guest,
 }
 
 /// Prepares the bed that `request` asks for.
@@ -35,27 +57,59 @@ pub struct ReadyBed {
 /// # Errors
 /// The runtime cannot be opened, or the dump to replay does not fit or cannot be read.
 pub fn prepare(request: &VerifyRequest) -> Result<ReadyBed, VerifyError> {
-    match (&request.replay, &request.runtime) {
+    let choice = match (&request.replay, &request.runtime) {
         // A dump can only be meant for the embedded device, so asking for one is asking for that.
-        (Some(_), RuntimeChoice::Auto | RuntimeChoice::Embedded) => return embedded(request, BedKind::Embedded, None),
-        (Some(_), other) => return Err(VerifyError::ReplayNeedsEmbedded { runtime: other.to_string() }),
-        (None, _) => {}
-    }
-    let resolved = request.runtime.resolve().map_err(|error| VerifyError::Runtime(error.to_string()))?;
-    match resolved.bed {
-        Bed::Hardware { library } => {
-            let runtime = library.display().to_string();
-            Ok(ReadyBed {
-                report: BedReport { kind: BedKind::Hardware, runtime, reason: None, replay: None },
-                runtime: PlannedRuntime::Library(library),
-                sysfs: request.sysfs_root.clone().map_or_else(SysfsRoot::default, SysfsRoot::new),
-                launcher: Launcher::default(),
-                _tree: None,
-            })
+        (Some(_), RequestedRuntime::Choice(RuntimeChoice::Auto | RuntimeChoice::Embedded)) => {
+            return embedded(request, BedKind::Embedded, None);
         }
+        (Some(_), other) => return Err(VerifyError::ReplayNeedsEmbedded { runtime: other.to_string() }),
+        (None, RequestedRuntime::RocrModel(model)) => return rocr_bed::prepare(model),
+        (None, RequestedRuntime::Guest) => return guest_bed::prepare(request),
+        (None, RequestedRuntime::Choice(choice)) => choice,
+    };
+    let resolved = choice.resolve().map_err(|error| match choice {
+        RuntimeChoice::System => VerifyError::NoGpu(Explanation::here(Finding::of_choice(&error)).to_string()),
+        _ => VerifyError::Runtime(error.to_string()),
+    })?;
+    match resolved.bed {
+        Bed::Hardware { library } => library_bed(request, library),
         Bed::Embedded => embedded(request, BedKind::Embedded, None),
         Bed::EmbeddedSelfTest { reason } => self_test(request, reason),
     }
+}
+
+/// A runtime library with the device that it has: hardware, unless the environment gives it a model in its place.
+fn library_bed(request: &VerifyRequest, library: PathBuf) -> Result<ReadyBed, VerifyError> {
+    let runtime = library.display().to_string();
+    let (report, sysfs, tree) = match std::env::var_os(MODEL_VARIABLE) {
+        None => {
+            let report = BedReport { kind: BedKind::Hardware, runtime, rocr: None, reason: None, replay: None };
+            (report, request.sysfs_root.clone().map_or_else(SysfsRoot::default, SysfsRoot::new), None)
+        }
+        Some(_) => {
+            let reason = format!("{MODEL_VARIABLE} is set, so the runtime drives a device model and no hardware");
+            let report = BedReport { kind: BedKind::UnaskedModel, runtime, rocr: None, reason: Some(reason), replay: None };
+            // The addresses of a model's device are not this machine's: its bits must not be switched in their place.
+            let named = request.sysfs_root.clone().or_else(|| std::env::var_os(SYSFS_ENV).map(PathBuf::from));
+            match named {
+                Some(root) => (report, SysfsRoot::new(root), None),
+                None => {
+                    let empty = temporary_directory()?;
+                    (report, SysfsRoot::new(empty.path()), Some(empty))
+                }
+            }
+        }
+    };
+    let (runtime, launcher) = (PlannedRuntime::Library(library), Launcher::default());
+    Ok(ReadyBed { report, runtime, sysfs, launcher, rules: Rules::Plain, counters: None, _lease: None, _tree: tree })
+}
+
+/// A directory for a modelled machine.
+pub(super) fn temporary_directory() -> Result<TempDir, VerifyError> {
+    tempfile::Builder::new()
+        .prefix("aqlprobe-")
+        .tempdir()
+        .map_err(|error| VerifyError::Bed(format!("no directory for its PCI tree: {error}")))
 }
 
 /// The embedded bed as a self-test of the harness, because no GPU can be used.
@@ -76,19 +130,26 @@ fn embedded(request: &VerifyRequest, kind: BedKind, reason: Option<String>) -> R
         }
         None => None,
     };
-    let tree = tempfile::Builder::new()
-        .prefix("aqlprobe-")
-        .tempdir()
-        .map_err(|error| VerifyError::Bed(format!("no directory for its PCI tree: {error}")))?;
+    let tree = temporary_directory()?;
     let prepared = bed::prepare(tree.path(), dump.as_deref()).map_err(|error| match &request.replay {
         Some(path) => replay_error(path, error.to_string()),
         None => VerifyError::Bed(error.to_string()),
     })?;
     let replay = request.replay.as_ref().map(|path| path.display().to_string());
     Ok(ReadyBed {
-        report: BedReport { kind, runtime: "embedded".to_owned(), reason, replay },
+        report: BedReport { kind, runtime: "embedded".to_owned(), rocr: None, reason, replay },
         runtime: PlannedRuntime::Embedded,
-        launcher: Launcher { environment: vec![(SYSFS_ENV.to_owned(), prepared.sysfs_root.clone())] },
+        launcher: Launcher {
+            // No endpoint that the environment may name: this bed's device is in the worker.
+            environment: vec![
+                (SYSFS_ENV.to_owned(), prepared.sysfs_root.clone().into()),
+                (vfio::DEVICE_ENV.to_owned(), std::ffi::OsString::new()),
+            ],
+            ..Launcher::default()
+        },
+        rules: Rules::Plain,
+        counters: None,
+        _lease: None,
         sysfs: SysfsRoot::new(prepared.sysfs_root),
         _tree: Some(tree),
     })

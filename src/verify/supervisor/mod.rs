@@ -1,21 +1,25 @@
 //! The supervisor: never touches the device itself, and so always lives to tell.
 
 mod bed;
+mod guest_bed;
 mod interrupt;
 mod kfd_answer;
+mod no_gpu;
 mod path;
 mod process;
 mod requester;
+mod rocr_bed;
 mod session;
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::hsa::RuntimeChoice;
 use crate::pci::Bdf;
 use crate::pci::tree::FABRIC_COUNTERS_FILE;
 use crate::report::{
-    AtomicsMode, BedKind, BedReport, CaseReport, DeviceReport, Evidence, FabricCounters, Outcome, PathReport, Prediction, Report,
-    RequesterReadback, RunReport, Tool,
+    AtomicsMode, BedKind, BedReport, CaseReport, DeviceReport, Doorbell, Evidence, FabricCounters, Outcome, PathReport, Prediction,
+    Report, RequesterReadback, RunReport, Standing, Tool,
 };
 
 use super::Observer;
@@ -23,30 +27,36 @@ use super::catalogue::{self, CaseInfo};
 use super::diagnose::device::DeviceFacts;
 use super::diagnose::{Expectation, RunFacts, case, device, verdict};
 use super::error::VerifyError;
-use super::event::{AgentSummary, Observation, Pace, WorkerPlan};
-use super::request::{AtomicsSelection, DeviceSelector, Milliseconds, VerifyRequest};
+use super::event::{AgentSummary, Gate, Observation, Pace, WorkerPlan};
+use super::request::{AtomicsSelection, DeviceSelector, Milliseconds, RequestedRuntime, VerifyRequest};
 
-use bed::ReadyBed;
+use bed::{ReadyBed, Rules};
+use guest_bed::AfterOpening;
 use interrupt::Interrupts;
-use process::Worker;
+use no_gpu::{Explanation, Finding};
+use process::{Launcher, Worker};
 use requester::Requester;
+use rocr_bed::Treatment;
+use session::{Gatekeeper, Listener, NoGate, Roster};
 
 /// See [`super::run`].
 pub fn run(request: &VerifyRequest, observer: &mut dyn Observer) -> Result<Report, VerifyError> {
     let (started, clock) = (SystemTime::now(), Instant::now());
     let cases = catalogue::select(&request.cases)?;
     let interrupts = Interrupts::catch();
-    let Opened { bed, agents, opening_crash } = open(request, &interrupts)?;
+    let Opened { bed, roster: Roster { runtime, agents, event_aborts }, opening_crash, no_gpu } = open(request, &interrupts)?;
     let chosen = choose(request.device, &agents, &bed.report)?;
     let modes = modes(request.atomics, &bed.report);
     observer.planned(chosen.len() * modes.len() * cases.len());
-    let mut bench = Bench { request, bed: &bed, interrupts: &interrupts, cases: &cases, observer, opening_crash };
+    let mut bench = Bench { request, bed: &bed, interrupts: &interrupts, cases: &cases, observer, opening_crash, event_aborts };
     let devices = chosen.iter().map(|agent| bench.device(agent, modes)).collect::<Result<Vec<_>, _>>()?;
     let verdict = verdict::verdict(&bed.report, &devices);
     Ok(Report {
         schema_version: Report::SCHEMA_VERSION,
         tool: Tool::THIS,
         bed: bed.report.clone(),
+        no_gpu: no_gpu.map(|explanation| explanation.to_string()),
+        runtime,
         started_at: started.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         duration_ms: milliseconds(clock.elapsed()),
         devices,
@@ -57,34 +67,65 @@ pub fn run(request: &VerifyRequest, observer: &mut dyn Observer) -> Result<Repor
 /// A bed with its GPUs.
 struct Opened {
     bed: ReadyBed,
-    agents: Vec<AgentSummary>,
+    roster: Roster,
     /// What the first worker died of while it opened the runtime, if a second one did not.
     opening_crash: Option<String>,
+    /// Why the bed is a self-test, if it is one.
+    no_gpu: Option<Explanation>,
 }
 
-/// Prepares the bed and asks it for its GPUs. Where the user left the choice, a runtime without a GPU makes it a self-test.
+/// Prepares the bed and asks it for its GPUs. Where the user left the choice, a runtime without a GPU makes it a self-test; where
+/// the user did not, that is an error which says what is missing.
 fn open(request: &VerifyRequest, interrupts: &Interrupts) -> Result<Opened, VerifyError> {
-    let bed = bed::prepare(request)?;
-    let unusable = match enumerate(&bed, interrupts) {
-        Ok((agents, opening_crash)) if !agents.is_empty() => return Ok(Opened { bed, agents, opening_crash }),
-        Ok(_) => Ok("it lists no GPU".to_owned()),
-        Err(VerifyError::Runtime(reason)) => Ok(reason),
-        Err(error) => Err(error),
-    };
-    let may_fall_back = request.runtime == RuntimeChoice::Auto && bed.report.kind == BedKind::Hardware;
-    match unusable {
-        Ok(reason) if may_fall_back => {
-            let bed = bed::self_test(request, format!("{}: {reason}", bed.report.runtime))?;
-            let (agents, opening_crash) = enumerate(&bed, interrupts)?;
-            Ok(Opened { bed, agents, opening_crash })
+    let mut bed = bed::prepare(request)?;
+    let library = || no_gpu::library(&RuntimeChoice::Path(PathBuf::from(&bed.report.runtime)));
+    let finding = match enumerate(&bed, interrupts) {
+        Ok((roster, opening_crash)) if !roster.agents.is_empty() => {
+            if bed.rules == Rules::RocrModel {
+                let said = &roster.runtime;
+                bed.report.rocr = bed.report.rocr.or_else(|| said.rocm_release.clone()).or_else(|| said.build.clone());
+            }
+            let self_test = bed.report.kind == BedKind::EmbeddedSelfTest;
+            let no_gpu = if self_test { Finding::of_system().map(Explanation::here) } else { None };
+            return Ok(Opened { bed, roster, opening_crash, no_gpu });
         }
-        Ok(reason) => Err(VerifyError::Runtime(format!("{}: {reason}", bed.report.runtime))),
-        Err(error) => Err(error),
+        Ok(_) if bed.report.kind == BedKind::Hardware => Finding::ListsNone { library: library() },
+        Err(VerifyError::Runtime(reason)) if bed.report.kind == BedKind::Hardware => {
+            Finding::Refused { library: library(), reason }
+        }
+        Err(VerifyError::Runtime(reason)) if bed.rules == Rules::Guest => return Err(VerifyError::Guest(reason)),
+        Ok(_) if bed.rules == Rules::RocrModel => {
+            return Err(VerifyError::RocrModel(format!("{} ({}): it lists no GPU", bed.report.rocr_model(), bed.report.runtime)));
+        }
+        Err(VerifyError::Runtime(reason)) if bed.rules == Rules::RocrModel => {
+            return Err(VerifyError::RocrModel(format!("{} ({}): {reason}", bed.report.rocr_model(), bed.report.runtime)));
+        }
+        Ok(_) => return Err(VerifyError::Runtime(format!("{}: it lists no GPU{}", bed.report.runtime, aside(&bed.report)))),
+        Err(VerifyError::Runtime(reason)) => {
+            return Err(VerifyError::Runtime(format!("{}: {reason}{}", bed.report.runtime, aside(&bed.report))));
+        }
+        Err(error) => return Err(error),
+    };
+    let reason = match &finding {
+        Finding::Refused { reason, .. } => format!("{}: {reason}", bed.report.runtime),
+        _ => format!("{}: it lists no GPU", bed.report.runtime),
+    };
+    let explanation = Explanation::here(finding);
+    if request.runtime != RequestedRuntime::Choice(RuntimeChoice::Auto) {
+        return Err(VerifyError::NoGpu(explanation.to_string()));
     }
+    let bed = bed::self_test(request, reason)?;
+    let (roster, opening_crash) = enumerate(&bed, interrupts)?;
+    Ok(Opened { bed, roster, opening_crash, no_gpu: Some(explanation) })
+}
+
+/// What is special about the bed, after a sentence.
+fn aside(bed: &BedReport) -> String {
+    bed.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default()
 }
 
 /// The GPUs of a bed. A worker that dies here gets one more chance, and its death is remembered.
-fn enumerate(bed: &ReadyBed, interrupts: &Interrupts) -> Result<(Vec<AgentSummary>, Option<String>), VerifyError> {
+fn enumerate(bed: &ReadyBed, interrupts: &Interrupts) -> Result<(Roster, Option<String>), VerifyError> {
     let plan = WorkerPlan {
         supervisor: std::process::id(),
         runtime: bed.runtime.clone(),
@@ -92,10 +133,11 @@ fn enumerate(bed: &ReadyBed, interrupts: &Interrupts) -> Result<(Vec<AgentSummar
         cases: Vec::new(),
         pace: Pace { timeout: Milliseconds::DEFAULT_TIMEOUT, quiet: None },
         fabric: None,
+        gate: Gate::Open,
     };
     let mut launch = |plan: &WorkerPlan| Ok(Box::new(bed.launcher.launch(plan)?) as Box<dyn Worker>);
     match session::enumerate(&plan, &mut launch, interrupts) {
-        Ok(agents) => Ok((agents, None)),
+        Ok(roster) => Ok((roster, None)),
         Err(VerifyError::WorkerDied { signal, .. }) => Ok((session::enumerate(&plan, &mut launch, interrupts)?, Some(signal))),
         Err(error) => Err(error),
     }
@@ -127,8 +169,8 @@ fn choose<'a>(wanted: DeviceSelector, agents: &'a [AgentSummary], bed: &BedRepor
 /// The states of AtomicOps to run in, in order: off first, so that the machine is left as it works.
 fn modes(wanted: Option<AtomicsSelection>, bed: &BedReport) -> &'static [AtomicsMode] {
     let default = match (bed.kind, &bed.replay) {
-        (BedKind::Embedded | BedKind::EmbeddedSelfTest, None) => AtomicsSelection::Both,
-        (BedKind::Hardware, _) | (_, Some(_)) => AtomicsSelection::AsFound,
+        (BedKind::Embedded | BedKind::EmbeddedSelfTest | BedKind::RocrModel, None) => AtomicsSelection::Both,
+        (BedKind::Hardware | BedKind::UnaskedModel | BedKind::Guest, _) | (_, Some(_)) => AtomicsSelection::AsFound,
     };
     match wanted.unwrap_or(default) {
         AtomicsSelection::AsFound => &[AtomicsMode::AsFound],
@@ -146,6 +188,7 @@ struct Bench<'a> {
     cases: &'a [&'static CaseInfo],
     observer: &'a mut dyn Observer,
     opening_crash: Option<String>,
+    event_aborts: u32,
 }
 
 impl Bench<'_> {
@@ -155,11 +198,17 @@ impl Bench<'_> {
             Some(bdf) => path::read(&self.bed.sysfs, bdf),
             None => Err("the runtime does not say where the device is on the PCI bus".to_owned()),
         };
-        let node = bdf.as_ref().and_then(|bdf| kfd_answer::node(&self.bed.sysfs, bdf));
+        // A topology that we wrote is nothing that KFD says.
+        let node =
+            bdf.as_ref().filter(|_| self.bed.rules != Rules::RocrModel).and_then(|bdf| kfd_answer::node(&self.bed.sysfs, bdf));
         let prediction = kfd_answer::prediction(&agent.gfx, node.as_ref());
+        let prediction = match self.bed.rules {
+            Rules::Plain | Rules::Guest => prediction,
+            Rules::RocrModel => rocr_bed::prediction(&prediction),
+        };
         let kfd = kfd_answer::report(&agent.gfx, node.as_ref(), path.as_ref().ok());
         let mut requester = match modes {
-            [AtomicsMode::AsFound] => None,
+            [AtomicsMode::AsFound] if self.bed.rules == Rules::Plain => None,
             _ => Some(Requester::open(&self.bed.sysfs, bdf, &agent.name)?),
         };
         let mut runs = Vec::new();
@@ -168,7 +217,7 @@ impl Bench<'_> {
                 Some(requester) => requester.enter(*mode)?,
                 None => path::as_found(path.as_ref().map_err(String::as_str)),
             };
-            runs.push(self.run(agent, bdf, *mode, readback, path.as_ref().ok(), &prediction)?);
+            runs.push(self.run(agent, bdf, *mode, readback, path.as_ref().ok(), &prediction, requester.as_mut())?);
         }
         if let Some(requester) = &mut requester {
             requester.restore()?;
@@ -181,6 +230,8 @@ impl Bench<'_> {
             bdf: agent.bdf.clone(),
             name: agent.name.clone(),
             gfx: agent.gfx.clone(),
+            agent: agent.facts.clone(),
+            doorbell: doorbell(&runs),
             path: path.ok(),
             kfd: Some(kfd),
             prediction,
@@ -189,6 +240,7 @@ impl Bench<'_> {
         })
     }
 
+    #[expect(clippy::too_many_arguments, reason = "everything about a run that is known before its cases")]
     fn run(
         &mut self,
         agent: &AgentSummary,
@@ -197,44 +249,99 @@ impl Bench<'_> {
         requester: RequesterReadback,
         path: Option<&PathReport>,
         prediction: &Prediction,
+        switch: Option<&mut Requester>,
     ) -> Result<RunReport, VerifyError> {
         let facts = RunFacts { mode, requester: &requester, path, prediction };
         let quiet = (facts.expectation() == Expectation::LosesCompletions).then_some(Pace::QUIET);
-        let fabric_file = bdf.map(|bdf| self.bed.sysfs.device_dir(&bdf).join(FABRIC_COUNTERS_FILE)).filter(|file| file.exists());
+        let fabric_file = self
+            .bed
+            .counters
+            .clone()
+            .or_else(|| bdf.map(|bdf| self.bed.sysfs.device_dir(&bdf).join(FABRIC_COUNTERS_FILE)).filter(|file| file.exists()));
+        let mut read_back = requester.clone();
+        let mut gatekeeper: Box<dyn Gatekeeper> = match (self.bed.rules, switch) {
+            (Rules::RocrModel, Some(requester)) => Box::new(Switching { requester, mode }),
+            (Rules::Guest, Some(requester)) => Box::new(AfterOpening { requester, mode, readback: &mut read_back }),
+            _ => Box::new(NoGate),
+        };
         let mut plan = WorkerPlan {
             supervisor: std::process::id(),
             runtime: self.bed.runtime.clone(),
             agent: agent.index,
+            gate: if self.bed.rules == Rules::Plain { Gate::Open } else { Gate::AfterLoading },
             cases: self.cases.iter().map(|case| case.name.to_owned()).collect(),
             pace: Pace { timeout: self.request.timeout.unwrap_or(Milliseconds::DEFAULT_TIMEOUT), quiet },
             fabric: fabric_file,
         };
         let place = agent.bdf.as_ref().map(|bdf| format!(" at {bdf}")).unwrap_or_default();
         self.observer.run_started(&format!("{} ({}){place}", agent.name, agent.gfx), mode);
-        let mut recorder = Recorder { facts, observer: self.observer, cases: Vec::new() };
+        let aborts = std::mem::take(&mut self.event_aborts);
+        let mut recorder = Recorder { facts, rules: self.bed.rules, observer: self.observer, cases: Vec::new(), aborts };
         if let (Some(signal), false) = (self.opening_crash.take(), plan.cases.is_empty()) {
             recorder.opening_crash(&plan.cases.remove(0), &signal);
         }
-        let launcher = &self.bed.launcher;
-        let mut launch = |plan: &WorkerPlan| Ok(Box::new(launcher.launch(plan)?) as Box<dyn Worker>);
-        session::run_cases(&plan, &mut launch, self.interrupts, &mut recorder)?;
-        let cases = recorder.cases;
+        for (treatment, cases) in groups(self.bed.rules, &plan.cases) {
+            let launcher = match treatment {
+                Treatment::Untestable(reason) => {
+                    cases.iter().for_each(|case| recorder.untestable(case, reason));
+                    continue;
+                }
+                Treatment::Plain => self.bed.launcher.clone(),
+                Treatment::WithInterrupts => rocr_bed::with_interrupts(&self.bed.launcher),
+            };
+            let mut launch = |plan: &WorkerPlan| start(&launcher, plan);
+            let plan = WorkerPlan { cases: cases.to_vec(), ..plan.clone() };
+            session::run_cases(&plan, &mut launch, self.interrupts, &mut recorder, &mut *gatekeeper)?;
+        }
+        let (cases, rocr_aborts) = (recorder.cases, recorder.aborts);
         let fabric = total(&cases);
-        Ok(RunReport { atomics: mode, requester, cases, fabric })
+        drop(gatekeeper);
+        Ok(RunReport { atomics: mode, requester: read_back, cases, rocr_aborts, fabric })
+    }
+}
+
+fn start(launcher: &Launcher, plan: &WorkerPlan) -> Result<Box<dyn Worker>, VerifyError> {
+    Ok(Box::new(launcher.launch(plan)?))
+}
+
+/// The cases in their order, neighbours that are treated alike together.
+fn groups(rules: Rules, cases: &[String]) -> Vec<(Treatment, &[String])> {
+    let treatment = |case: &String| match rules {
+        Rules::Plain | Rules::Guest => Treatment::Plain,
+        Rules::RocrModel => rocr_bed::treatment(case),
+    };
+    let alike = cases.chunk_by(|one, next| treatment(one) == treatment(next));
+    alike.filter_map(|group| Some((treatment(group.first()?), group))).collect()
+}
+
+/// Lets a runtime open with AtomicOps, and takes them away where the run is to be without.
+struct Switching<'a> {
+    requester: &'a mut Requester,
+    mode: AtomicsMode,
+}
+
+impl Gatekeeper for Switching<'_> {
+    fn opening(&mut self) -> Result<(), VerifyError> {
+        self.requester.enter(AtomicsMode::On).map(drop)
+    }
+
+    fn loaded(&mut self) -> Result<(), VerifyError> {
+        self.requester.enter(self.mode).map(drop)
     }
 }
 
 /// Turns observations into reports as they come.
 struct Recorder<'a, 'b> {
     facts: RunFacts<'a>,
+    rules: Rules,
     observer: &'b mut dyn Observer,
     cases: Vec<CaseReport>,
+    aborts: u32,
 }
 
 impl Recorder<'_, '_> {
     /// The runtime died when it was first opened: that belongs to the first case, which needs it opened.
     fn opening_crash(&mut self, name: &str, signal: &str) {
-        use session::Listener;
         self.started(name);
         let note = "the worker died while it opened the runtime to list its GPUs; a second one got through".to_owned();
         let outcome = Outcome::WorkerCrashed { signal: signal.to_owned() };
@@ -245,7 +352,19 @@ impl Recorder<'_, '_> {
     }
 }
 
-impl session::Listener for Recorder<'_, '_> {
+impl Recorder<'_, '_> {
+    fn untestable(&mut self, name: &str, reason: &str) {
+        self.started(name);
+        let outcome = Outcome::Untestable { reason: reason.to_owned() };
+        self.finished(name, Observation { outcome, duration_ms: 0, evidence: Evidence::default() });
+    }
+}
+
+impl Listener for Recorder<'_, '_> {
+    fn repeated(&mut self, _name: &str) {
+        self.aborts += 1;
+    }
+
     fn started(&mut self, name: &str) {
         self.observer.case_started(name);
     }
@@ -253,7 +372,13 @@ impl session::Listener for Recorder<'_, '_> {
     fn finished(&mut self, name: &str, observation: Observation) {
         let Observation { outcome, duration_ms, evidence } = observation;
         let without = catalogue::find(name).map_or(catalogue::WithoutAtomics::LosesCompletion, |case| case.without_atomics);
-        let judged = case::judge(&self.facts, without, &outcome, &evidence);
+        let mut judged = case::judge(&self.facts, without, &outcome, &evidence);
+        if self.rules == Rules::RocrModel
+            && judged.standing == Standing::Failed
+            && let Some(reason) = rocr_bed::known(name, &outcome)
+        {
+            judged = case::Judgement { standing: Standing::Known, cause: Some(reason.to_owned()), ..judged };
+        }
         let report = CaseReport {
             name: name.to_owned(),
             outcome,
@@ -279,6 +404,11 @@ fn total(cases: &[CaseReport]) -> Option<FabricCounters> {
         egress_blocked: sum.egress_blocked + case.egress_blocked,
         not_a_pcie_operation: sum.not_a_pcie_operation + case.not_a_pcie_operation,
     })
+}
+
+/// What rings the device's queues, as the first case that looked at one saw it.
+fn doorbell(runs: &[RunReport]) -> Option<Doorbell> {
+    runs.iter().flat_map(|run| &run.cases).find_map(|case| case.evidence.queue.as_ref()?.doorbell)
 }
 
 fn milliseconds(span: Duration) -> u64 {
@@ -316,21 +446,42 @@ pub mod fixtures {
 mod tests {
     use super::*;
 
+    #[test]
+    fn cases_stay_in_order_and_those_that_a_runtime_cannot_carry_stand_apart() {
+        let names: Vec<String> =
+            ["nop", "invalid-packet", "queue-recycle", "wait-active", "wait-blocked"].map(str::to_owned).to_vec();
+        let shape = |rules| groups(rules, &names).into_iter().map(|(_, group)| group.len()).collect::<Vec<_>>();
+        assert_eq!(shape(Rules::Plain), [5]);
+        assert_eq!(shape(Rules::RocrModel), [1, 1, 2, 1]);
+        let treatments: Vec<_> = groups(Rules::RocrModel, &names).into_iter().map(|(treatment, _)| treatment).collect();
+        assert!(matches!(treatments[1], Treatment::Untestable(_)));
+        assert_eq!(treatments[3], Treatment::WithInterrupts);
+        assert!(groups(Rules::RocrModel, &[]).is_empty());
+    }
+
     fn bed(kind: BedKind, replay: Option<&str>) -> BedReport {
-        BedReport { kind, runtime: "x".to_owned(), reason: None, replay: replay.map(str::to_owned) }
+        BedReport { kind, runtime: "x".to_owned(), rocr: None, reason: None, replay: replay.map(str::to_owned) }
     }
 
     fn agents() -> Vec<AgentSummary> {
-        let agent =
-            |index, bdf: &str| AgentSummary { index, bdf: Some(bdf.to_owned()), name: "Fiji".to_owned(), gfx: "gfx803".to_owned() };
+        let agent = |index, bdf: &str| AgentSummary {
+            index,
+            bdf: Some(bdf.to_owned()),
+            name: "Fiji".to_owned(),
+            gfx: "gfx803".to_owned(),
+            facts: Default::default(),
+        };
         vec![agent(0, "0000:0b:00.0"), agent(1, "0000:0c:00.0")]
     }
 
     #[test]
-    fn both_states_is_the_default_on_the_embedded_device_and_as_found_everywhere_else() {
+    fn both_states_is_the_default_on_the_software_gpu_and_as_found_everywhere_else() {
         let both = [AtomicsMode::Off, AtomicsMode::On];
         assert_eq!(modes(None, &bed(BedKind::Embedded, None)), both);
         assert_eq!(modes(None, &bed(BedKind::EmbeddedSelfTest, None)), both);
+        assert_eq!(modes(None, &bed(BedKind::RocrModel, None)), both);
+        assert_eq!(modes(None, &bed(BedKind::UnaskedModel, None)), [AtomicsMode::AsFound]);
+        assert_eq!(modes(None, &bed(BedKind::Guest, None)), [AtomicsMode::AsFound]);
         assert_eq!(modes(None, &bed(BedKind::Embedded, Some("dump"))), [AtomicsMode::AsFound]);
         assert_eq!(modes(None, &bed(BedKind::Hardware, None)), [AtomicsMode::AsFound]);
         assert_eq!(modes(Some(AtomicsSelection::Both), &bed(BedKind::Hardware, None)), both);

@@ -1,17 +1,18 @@
 //! A worker process: spawned, listened to, and ended for certain.
 
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader, Read};
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::rocr::Surroundings;
 use crate::verify::error::VerifyError;
-use crate::verify::event::{WorkerEvent, WorkerPlan};
+use crate::verify::event::{Gate, WorkerEvent, WorkerPlan};
 
 /// What a worker says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,18 +44,24 @@ pub trait Worker {
     fn end(&mut self, grace: Duration) -> Ending;
     /// The last lines it wrote to stderr.
     fn complaints(&self) -> Vec<String>;
+    /// Lets it pass its gate.
+    fn proceed(&mut self);
 }
 
 /// Starts workers of this very binary.
 #[derive(Clone, Debug, Default)]
 pub struct Launcher {
+    /// The C library that they run on.
+    pub surroundings: Surroundings,
     /// Set in the workers' environment.
-    pub environment: Vec<(String, PathBuf)>,
+    pub environment: Vec<(String, OsString)>,
 }
 
 /// How long a killed process may take to disappear.
 const KILL_GRACE: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(2);
+/// How long the end of its stderr may take to arrive.
+const LAST_WORDS: Duration = Duration::from_millis(250);
 const KEPT_LINES: usize = 12;
 const KEPT_CHARACTERS: usize = 300;
 
@@ -64,14 +71,17 @@ impl Launcher {
     /// # Errors
     /// The process cannot be started.
     pub fn launch(&self, plan: &WorkerPlan) -> Result<WorkerProcess, VerifyError> {
+        let stdin = match plan.gate {
+            Gate::Open => Stdio::null(),
+            Gate::AfterLoading => Stdio::piped(),
+        };
         let plan =
             serde_json::to_string(plan).map_err(|error| VerifyError::Worker(format!("its plan cannot be written: {error}")))?;
-        // Not the path of the binary: that may have been replaced since this process started.
-        let mut child = Command::new("/proc/self/exe")
-            .arg0("aqlprobe")
+        let mut child = self
+            .program()?
             .args(["worker", "--plan", &plan])
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             // An interrupt from the terminal is for the supervisor, which ends the worker itself.
@@ -90,11 +100,36 @@ impl Launcher {
             });
         }
         let complaints = Arc::new(Mutex::new(VecDeque::new()));
+        let (said_all, end_of_words) = mpsc::channel();
         if let Some(stderr) = child.stderr.take() {
             let complaints = Arc::clone(&complaints);
-            thread::spawn(move || keep_last_lines(stderr, &complaints));
+            thread::spawn(move || {
+                keep_last_lines(stderr, &complaints);
+                // Nobody may be waiting for it.
+                let _ = said_all.send(());
+            });
         }
-        Ok(WorkerProcess { child, messages, complaints })
+        let gate = child.stdin.take();
+        Ok(WorkerProcess { child, messages, complaints, end_of_words, gate })
+    }
+
+    /// The binary of this process, ready for arguments.
+    fn program(&self) -> Result<Command, VerifyError> {
+        const THIS: &str = "/proc/self/exe";
+        match &self.surroundings {
+            Surroundings::System => {
+                // Not the path of the binary: that may have been replaced since this process started.
+                let mut command = Command::new(THIS);
+                command.arg0("aqlprobe");
+                Ok(command)
+            }
+            // In a process that a loader was told to start, the link leads to the loader; so the path has to be named here.
+            sysroot @ Surroundings::Sysroot(_) => {
+                let failed = |reason: String| VerifyError::Worker(format!("the path of this program cannot be used: {reason}"));
+                let path = std::fs::read_link(THIS).map_err(|error| failed(error.to_string()))?;
+                sysroot.command(path.as_os_str(), None).map_err(|error| failed(error.to_string()))
+            }
+        }
     }
 }
 
@@ -115,6 +150,8 @@ pub struct WorkerProcess {
     child: Child,
     messages: Receiver<Message>,
     complaints: Arc<Mutex<VecDeque<String>>>,
+    end_of_words: Receiver<()>,
+    gate: Option<ChildStdin>,
 }
 
 impl WorkerProcess {
@@ -145,10 +182,19 @@ impl Worker for WorkerProcess {
             let _ = self.child.kill();
             self.wait(KILL_GRACE)
         });
+        // Its last words may still be in the pipe, which a process of its own may hold open.
+        let _ = self.end_of_words.recv_timeout(LAST_WORDS);
         match status {
             None => Ending::Unkillable,
             Some(status) if status.success() => Ending::Clean,
             Some(status) => Ending::Crashed(describe(status)),
+        }
+    }
+
+    fn proceed(&mut self) {
+        if let Some(mut gate) = self.gate.take() {
+            // A worker that is gone is noticed by its silence.
+            let _ = gate.write_all(b"\n");
         }
     }
 
@@ -177,7 +223,8 @@ mod tests {
 
     fn shell(script: &str) -> WorkerProcess {
         let child = Command::new("sh").args(["-c", script]).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
-        WorkerProcess { child, messages: mpsc::channel().1, complaints: Arc::default() }
+        let (messages, end_of_words) = (mpsc::channel().1, mpsc::channel().1);
+        WorkerProcess { child, messages, complaints: Arc::default(), end_of_words, gate: None }
     }
 
     #[test]

@@ -42,11 +42,28 @@ impl Requester {
                 return Ok(RequesterReadback::Holds { enabled });
             }
         };
+        self.bring(wanted)
+    }
+
+    fn bring(&mut self, wanted: RequesterState) -> Result<RequesterReadback, VerifyError> {
         let enabled = wanted == RequesterState::Enabled;
         match self.switch.set(wanted).map_err(|error| failed(self.device, &error))? {
             Outcome::Holds => Ok(RequesterReadback::Holds { enabled }),
             Outcome::DidNotStick { .. } => Ok(RequesterReadback::DidNotStick { enabled: !enabled }),
         }
+    }
+
+    /// Brings the bit into the same state again after somebody else may have switched it, and says what it reads as.
+    ///
+    /// # Errors
+    /// Config space or the journal cannot be written.
+    pub fn reenter(&mut self, mode: AtomicsMode) -> Result<RequesterReadback, VerifyError> {
+        let wanted = match mode {
+            AtomicsMode::On => RequesterState::Enabled,
+            AtomicsMode::Off => RequesterState::Disabled,
+            AtomicsMode::AsFound => self.switch.original(),
+        };
+        self.bring(wanted)
     }
 
     /// Puts the bit back. Dropping does the same, but cannot say that it failed.

@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use crate::report::{Evidence, Outcome};
+use crate::report::{Evidence, Outcome, RuntimeFacts};
 use crate::verify::error::VerifyError;
-use crate::verify::event::{AgentSummary, Observation, WorkerEvent, WorkerPlan};
+use crate::verify::event::{AgentSummary, Observation, PlannedRuntime, WorkerEvent, WorkerPlan};
 
 use super::interrupt::Interrupts;
 use super::process::{Ending, Message, Worker};
+use super::rocr_bed;
 
 /// Starts a worker on a plan.
 pub type Launch<'a> = dyn FnMut(&WorkerPlan) -> Result<Box<dyn Worker>, VerifyError> + 'a;
@@ -18,6 +19,29 @@ pub trait Listener {
     fn started(&mut self, name: &str);
     /// A case ended, one way or the other.
     fn finished(&mut self, name: &str, observation: Observation);
+    /// The runtime aborted by a known defect of its own; the case is tried once more.
+    fn repeated(&mut self, name: &str);
+}
+
+/// Who has the device's AtomicOps in hand while a worker opens the runtime ([`Gate::AfterLoading`]).
+pub trait Gatekeeper {
+    /// A worker is about to be started.
+    fn opening(&mut self) -> Result<(), VerifyError>;
+    /// Its kernels are loaded; the cases come next.
+    fn loaded(&mut self) -> Result<(), VerifyError>;
+}
+
+/// Nothing changes between opening and running.
+pub struct NoGate;
+
+impl Gatekeeper for NoGate {
+    fn opening(&mut self) -> Result<(), VerifyError> {
+        Ok(())
+    }
+
+    fn loaded(&mut self) -> Result<(), VerifyError> {
+        Ok(())
+    }
 }
 
 /// How long a runtime may take to open.
@@ -37,25 +61,49 @@ enum Stop {
     Refused(String),
 }
 
+/// An open runtime: what it says of itself, and its GPUs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Roster {
+    /// The runtime.
+    pub runtime: RuntimeFacts,
+    /// Its GPUs.
+    pub agents: Vec<AgentSummary>,
+    /// How often it aborted by a known defect of its own before it answered.
+    pub event_aborts: u32,
+}
+
+/// How often that is put up with.
+const EVENT_ABORTS: u32 = 3;
+
 /// Asks a worker which GPUs the runtime has.
 ///
 /// # Errors
 /// The runtime cannot be opened ([`VerifyError::Runtime`]), or the worker died ([`VerifyError::WorkerDied`]) or wedged ([`VerifyError::Worker`]).
-pub fn enumerate(plan: &WorkerPlan, launch: &mut Launch<'_>, interrupts: &Interrupts) -> Result<Vec<AgentSummary>, VerifyError> {
+pub fn enumerate(plan: &WorkerPlan, launch: &mut Launch<'_>, interrupts: &Interrupts) -> Result<Roster, VerifyError> {
+    let mut event_aborts = 0;
     let mut worker = launch(plan)?;
-    let deadline = Instant::now() + OPENING;
+    let mut deadline = Instant::now() + OPENING;
     loop {
         if let Some(signal) = interrupts.pending() {
             return Err(VerifyError::Interrupted { signal });
         }
         match worker.next(TICK) {
-            Some(Message::Event(WorkerEvent::Ready { agents })) => {
+            Some(Message::Event(WorkerEvent::Ready { runtime, agents })) => {
                 worker.end(CLOSING);
-                return Ok(agents);
+                return Ok(Roster { runtime: *runtime, agents, event_aborts });
             }
-            Some(Message::Event(WorkerEvent::Refused { reason })) => return Err(VerifyError::Runtime(reason)),
+            Some(Message::Event(WorkerEvent::Refused { reason })) => {
+                worker.end(CLOSING);
+                return Err(VerifyError::Runtime(reason + &last_words(&*worker)));
+            }
             Some(Message::Closed) => {
                 let ending = worker.end(CLOSING);
+                if event_aborts < EVENT_ABORTS && died_of_events(plan, &*worker) {
+                    event_aborts += 1;
+                    worker = launch(plan)?;
+                    deadline = Instant::now() + OPENING;
+                    continue;
+                }
                 return Err(VerifyError::WorkerDied { signal: name(&ending), last_words: last_words(&*worker) });
             }
             Some(Message::Event(_) | Message::Garbage(_)) => {}
@@ -78,11 +126,15 @@ pub fn run_cases(
     launch: &mut Launch<'_>,
     interrupts: &Interrupts,
     listener: &mut dyn Listener,
+    gatekeeper: &mut dyn Gatekeeper,
 ) -> Result<(), VerifyError> {
     let mut remaining: &[String] = &plan.cases;
     let mut stillborn = 0;
+    let mut repeated: Option<&String> = None;
     while let Some(next) = remaining.first() {
-        let mut drive = Drive { plan, interrupts, listener, cases: remaining, finished: 0, running: None, opened: false };
+        gatekeeper.opening()?;
+        let mut drive =
+            Drive { plan, interrupts, listener, gatekeeper, cases: remaining, finished: 0, running: None, opened: false };
         let mut worker = launch(&WorkerPlan { cases: remaining.to_vec(), ..plan.clone() })?;
         let stop = drive.follow(&mut *worker)?;
         let (finished, opened, running) = (drive.finished, drive.opened, drive.running.is_some());
@@ -91,6 +143,11 @@ pub fn run_cases(
             break;
         }
         let culprit = remaining.first().unwrap_or(next);
+        if matches!(stop, Stop::Ended(_)) && repeated != Some(culprit) && died_of_events(plan, &*worker) {
+            repeated = Some(culprit);
+            listener.repeated(culprit);
+            continue;
+        }
         if !running {
             listener.started(culprit);
         }
@@ -123,6 +180,11 @@ pub fn run_cases(
     Ok(())
 }
 
+/// Whether the worker died of the defect that ROCr's model mode has in its events.
+fn died_of_events(plan: &WorkerPlan, worker: &dyn Worker) -> bool {
+    matches!(plan.runtime, PlannedRuntime::RocrModel(_)) && worker.complaints().iter().any(|line| rocr_bed::is_event_abort(line))
+}
+
 /// Ends every remaining case as not tried.
 fn give_up(remaining: &[String], first_was_started: bool, reason: &str, listener: &mut dyn Listener) -> Result<(), VerifyError> {
     for (position, case) in remaining.iter().enumerate() {
@@ -140,6 +202,7 @@ struct Drive<'a> {
     plan: &'a WorkerPlan,
     interrupts: &'a Interrupts,
     listener: &'a mut dyn Listener,
+    gatekeeper: &'a mut dyn Gatekeeper,
     cases: &'a [String],
     finished: usize,
     running: Option<&'a str>,
@@ -159,6 +222,10 @@ impl Drive<'_> {
                     if let WorkerEvent::Refused { reason } = event {
                         worker.end(CLOSING);
                         return Ok(Stop::Refused(reason));
+                    }
+                    if event == WorkerEvent::Loaded {
+                        self.gatekeeper.loaded()?;
+                        worker.proceed();
                     }
                     self.take(event);
                     let allowed = if self.finished == self.cases.len() { CLOSING } else { self.plan.pace.watchdog() };
@@ -189,6 +256,7 @@ impl Drive<'_> {
             WorkerEvent::CaseStarted { .. }
             | WorkerEvent::CaseFinished { .. }
             | WorkerEvent::Refused { .. }
+            | WorkerEvent::Loaded
             | WorkerEvent::Done => {}
         }
     }

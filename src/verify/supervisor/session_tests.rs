@@ -3,12 +3,23 @@
 use std::collections::VecDeque;
 
 use super::*;
-use crate::verify::event::{Pace, PlannedRuntime};
+use crate::verify::event::{Gate, Pace, PlannedRuntime};
 use crate::verify::request::Milliseconds;
 
 struct Scripted {
     messages: VecDeque<Message>,
     ending: Ending,
+    complaints: Vec<String>,
+}
+
+impl Scripted {
+    fn new(messages: impl Into<VecDeque<Message>>, ending: Ending) -> Self {
+        Self { messages: messages.into(), ending, complaints: vec!["last words".to_owned()] }
+    }
+}
+
+thread_local! {
+    static PASSED_GATES: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
 }
 
 impl Worker for Scripted {
@@ -21,7 +32,11 @@ impl Worker for Scripted {
     }
 
     fn complaints(&self) -> Vec<String> {
-        vec!["last words".to_owned()]
+        self.complaints.clone()
+    }
+
+    fn proceed(&mut self) {
+        PASSED_GATES.with(|gates| gates.set(gates.get() + 1));
     }
 }
 
@@ -40,12 +55,15 @@ impl Worker for Silent {
     fn complaints(&self) -> Vec<String> {
         Vec::new()
     }
+
+    fn proceed(&mut self) {}
 }
 
 #[derive(Default)]
 struct Log {
     started: Vec<String>,
     finished: Vec<(String, &'static str, Vec<String>)>,
+    repeated: Vec<String>,
 }
 
 impl Listener for Log {
@@ -55,6 +73,10 @@ impl Listener for Log {
 
     fn finished(&mut self, name: &str, observation: Observation) {
         self.finished.push((name.to_owned(), observation.outcome.name(), observation.evidence.notes));
+    }
+
+    fn repeated(&mut self, name: &str) {
+        self.repeated.push(name.to_owned());
     }
 }
 
@@ -72,11 +94,12 @@ fn plan(cases: &[&str]) -> WorkerPlan {
         cases: cases.iter().map(|case| (*case).to_owned()).collect(),
         pace: Pace { timeout: Milliseconds(10), quiet: None },
         fabric: None,
+        gate: Gate::Open,
     }
 }
 
 fn ready() -> Message {
-    Message::Event(WorkerEvent::Ready { agents: Vec::new() })
+    Message::Event(WorkerEvent::Ready { runtime: Box::default(), agents: Vec::new() })
 }
 
 fn starts(name: &str) -> Message {
@@ -98,9 +121,9 @@ fn run(cases: &[&str], scripts: Vec<(Vec<Message>, Ending)>) -> (Result<(), Veri
     let mut launch = |plan: &WorkerPlan| {
         asked.push(plan.cases.clone());
         let (messages, ending) = scripts.next().expect("the script has a worker for every launch");
-        Ok(Box::new(Scripted { messages: messages.into(), ending }) as Box<dyn Worker>)
+        Ok(Box::new(Scripted::new(messages, ending)) as Box<dyn Worker>)
     };
-    let result = run_cases(&plan(cases), &mut launch, &Interrupts::raised(0), &mut log);
+    let result = run_cases(&plan(cases), &mut launch, &Interrupts::raised(0), &mut log, &mut NoGate);
     (result, log, asked)
 }
 
@@ -181,21 +204,106 @@ fn an_interrupt_ends_the_session_with_its_signals_name() {
     let mut log = Log::default();
     let mut launch = |_: &WorkerPlan| Ok(Box::new(Silent) as Box<dyn Worker>);
     let interrupts = Interrupts::raised(signal_hook::consts::SIGTERM);
-    let result = run_cases(&plan(&["a"]), &mut launch, &interrupts, &mut log);
+    let result = run_cases(&plan(&["a"]), &mut launch, &interrupts, &mut log, &mut NoGate);
     assert!(matches!(result, Err(VerifyError::Interrupted { signal: "SIGTERM" })));
     assert!(log.finished.is_empty());
 }
 
 #[test]
 fn the_agents_are_those_the_worker_reports() {
-    let agent = AgentSummary { index: 0, bdf: None, name: "Fiji".to_owned(), gfx: "gfx803".to_owned() };
+    let agent = AgentSummary { index: 0, bdf: None, name: "Fiji".to_owned(), gfx: "gfx803".to_owned(), facts: Default::default() };
+    let runtime = RuntimeFacts { build: Some("1.18.0".to_owned()), timestamp_hz: 100_000_000, ..RuntimeFacts::default() };
     let listed = vec![agent.clone()];
     let mut launch = |_: &WorkerPlan| {
-        let messages = VecDeque::from([Message::Event(WorkerEvent::Ready { agents: listed.clone() })]);
-        Ok(Box::new(Scripted { messages, ending: Ending::Clean }) as Box<dyn Worker>)
+        let messages =
+            VecDeque::from([Message::Event(WorkerEvent::Ready { runtime: Box::new(runtime.clone()), agents: listed.clone() })]);
+        Ok(Box::new(Scripted::new(messages, Ending::Clean)) as Box<dyn Worker>)
     };
-    assert_eq!(enumerate(&plan(&[]), &mut launch, &Interrupts::raised(0)).unwrap(), [agent]);
-    let mut launch = |_: &WorkerPlan| Ok(Box::new(Scripted { messages: VecDeque::new(), ending: killed() }) as Box<dyn Worker>);
+    assert_eq!(
+        enumerate(&plan(&[]), &mut launch, &Interrupts::raised(0)).unwrap(),
+        Roster { runtime, agents: vec![agent], event_aborts: 0 }
+    );
+    let mut launch = |_: &WorkerPlan| Ok(Box::new(Scripted::new([], killed())) as Box<dyn Worker>);
     let error = enumerate(&plan(&[]), &mut launch, &Interrupts::raised(0)).unwrap_err();
     assert!(error.to_string().contains("SIGKILL") && error.to_string().contains("last words"), "{error}");
+}
+
+const EVENT_ABORT: &str = "model_set_event: event_id = 6 is not allocated";
+
+/// Workers on ROCr's model mode, each with what it says at its end; the abort of its events unless the script says otherwise.
+fn run_on_rocr(cases: &[&str], scripts: Vec<(Vec<Message>, Ending, &str)>) -> (Log, Vec<Vec<String>>) {
+    let (mut log, mut asked, mut scripts) = (Log::default(), Vec::new(), scripts.into_iter());
+    let mut launch = |plan: &WorkerPlan| {
+        asked.push(plan.cases.clone());
+        let (messages, ending, complaint) = scripts.next().expect("the script has a worker for every launch");
+        Ok(Box::new(Scripted { messages: messages.into(), ending, complaints: vec![complaint.to_owned()] }) as Box<dyn Worker>)
+    };
+    let plan = WorkerPlan { runtime: PlannedRuntime::RocrModel("/x/libhsa-runtime64.so.1".into()), ..plan(cases) };
+    run_cases(&plan, &mut launch, &Interrupts::raised(0), &mut log, &mut NoGate).unwrap();
+    (log, asked)
+}
+
+fn aborted() -> Ending {
+    Ending::Crashed("SIGABRT".to_owned())
+}
+
+#[test]
+fn a_case_in_which_rocrs_events_abort_is_repeated_once_and_counted() {
+    let first = (vec![ready(), starts("a"), passes("a"), starts("b")], aborted(), EVENT_ABORT);
+    let second = (vec![ready(), starts("b"), passes("b"), done()], Ending::Clean, "");
+    let (log, asked) = run_on_rocr(&["a", "b"], vec![first, second]);
+    assert_eq!(log.outcomes(), [("a", "completed"), ("b", "completed")]);
+    assert_eq!(log.repeated, ["b"]);
+    assert_eq!(asked, [vec!["a".to_owned(), "b".to_owned()], vec!["b".to_owned()]]);
+}
+
+#[test]
+fn a_case_in_which_it_aborts_again_has_crashed_and_another_may_be_repeated_too() {
+    let abort = |case: &str| (vec![ready(), starts(case)], aborted(), EVENT_ABORT);
+    let last = (vec![ready(), starts("b"), passes("b"), done()], Ending::Clean, "");
+    let (log, _) = run_on_rocr(&["a", "b"], vec![abort("a"), abort("a"), abort("b"), last]);
+    assert_eq!(log.outcomes(), [("a", "worker-crashed"), ("b", "completed")]);
+    assert_eq!(log.repeated, ["a", "b"]);
+}
+
+#[test]
+fn any_other_abort_and_the_same_words_on_another_runtime_are_crashes() {
+    let other = (vec![ready(), starts("a")], aborted(), "Memory access fault by GPU node-1");
+    let (log, _) = run_on_rocr(&["a"], vec![other]);
+    assert_eq!((log.outcomes(), log.repeated.len()), (vec![("a", "worker-crashed")], 0));
+
+    let mut log = Log::default();
+    let mut launch = |_: &WorkerPlan| {
+        let worker = Scripted { complaints: vec![EVENT_ABORT.to_owned()], ..Scripted::new([ready(), starts("a")], aborted()) };
+        Ok(Box::new(worker) as Box<dyn Worker>)
+    };
+    run_cases(&plan(&["a"]), &mut launch, &Interrupts::raised(0), &mut log, &mut NoGate).unwrap();
+    assert_eq!((log.outcomes(), log.repeated.len()), (vec![("a", "worker-crashed")], 0));
+}
+
+#[derive(Default)]
+struct Gates(Vec<&'static str>);
+
+impl Gatekeeper for Gates {
+    fn opening(&mut self) -> Result<(), VerifyError> {
+        self.0.push("opening");
+        Ok(())
+    }
+
+    fn loaded(&mut self) -> Result<(), VerifyError> {
+        self.0.push("loaded");
+        Ok(())
+    }
+}
+
+#[test]
+fn each_worker_opens_before_the_gate_and_passes_it_only_when_the_gatekeeper_is_done() {
+    let script = |case: &str| vec![ready(), Message::Event(WorkerEvent::Loaded), starts(case)];
+    let mut scripts = [script("a"), script("b")].into_iter();
+    let mut launch = |_: &WorkerPlan| Ok(Box::new(Scripted::new(scripts.next().unwrap_or_default(), killed())) as Box<dyn Worker>);
+    let (mut log, mut gates) = (Log::default(), Gates::default());
+    PASSED_GATES.with(|passed| passed.set(0));
+    run_cases(&plan(&["a", "b"]), &mut launch, &Interrupts::raised(0), &mut log, &mut gates).unwrap();
+    assert_eq!(gates.0, ["opening", "loaded", "opening", "loaded"]);
+    assert_eq!(PASSED_GATES.with(std::cell::Cell::get), 2);
 }

@@ -11,7 +11,7 @@ pub(super) fn flat(opcodes: &Opcodes, words: Words, second: Second) -> Option<In
     }
     let register = |low| VectorRegister(second.bits(low, 8) as u8);
     let (data, destination) = (register(8), register(24));
-    let address = GlobalAddress::flat(register(0));
+    let address = GlobalAddress::in_lanes(register(0));
     let globally_coherent = words.bits(16, 1) == 1;
     Some(match (opcodes.flat)(words.bits(18, 7))? {
         Flat::Load(element) => {

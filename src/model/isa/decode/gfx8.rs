@@ -3,13 +3,37 @@
 use super::{Flat, Lds, Opcodes, PairStride, Smem, Sop1, Sopk, Sopp, Vop1, Vop2, Vop3};
 use crate::model::bus::{OperandWidth, RmwOp};
 use crate::model::isa::instruction::{
-    Bitwise, CarryOp, CompareEffect, Condition, Element, FloatBinary, FloatPredicate, FloatTernary, FloatUnary, Instruction,
-    LdsAtomic, MaskHalf, OldValue, Relation, ScalarBinary, ScalarImmediate, ScalarTest, ScalarUnary, Shift64, Signedness,
-    VectorBinary, VectorTernary, VectorTest, VectorUnary,
+    Bitwise, CarryOp, CompareEffect, Condition, Element, FloatBinary, FloatPredicate, FloatTernary, FloatUnary, HardwareRegister,
+    Instruction, LdsAtomic, MaskHalf, OldValue, Relation, ScalarBinary, ScalarImmediate, ScalarTest, ScalarUnary, Shift64,
+    Signedness, VectorBinary, VectorTernary, VectorTest, VectorUnary,
 };
+use crate::model::isa::operand::{Numbering, OperandSize};
 
 /// The tables.
-pub static OPCODES: Opcodes = Opcodes { sop1, sop2, sopc, sopk, sopp, smem, vop1, vop2, vopc, vop3, lds, flat, buffer };
+pub static OPCODES: Opcodes = Opcodes {
+    numbering: Numbering::Gfx8,
+    hardware_register,
+    sop1,
+    sop2,
+    sopc,
+    sopk,
+    sopp,
+    smem,
+    vop1,
+    vop2,
+    vopc,
+    vop3,
+    lds,
+    flat,
+    buffer,
+};
+
+const fn hardware_register(id: u16) -> HardwareRegister {
+    match id {
+        4 => HardwareRegister::Identity,
+        _ => HardwareRegister::Other,
+    }
+}
 
 fn sop1(opcode: u32) -> Option<Sop1> {
     use ScalarUnary as Op;
@@ -45,14 +69,14 @@ fn sop1(opcode: u32) -> Option<Sop1> {
         28 => return Some(Sop1::GetProgramCounter),
         29 => return Some(Sop1::SetProgramCounter),
         30 => return Some(Sop1::SwapProgramCounter),
-        32 => return Some(Sop1::SaveExec(Bitwise::And)),
-        33 => return Some(Sop1::SaveExec(Bitwise::Or)),
-        34 => return Some(Sop1::SaveExec(Bitwise::Xor)),
-        35 => return Some(Sop1::SaveExec(Bitwise::AndNot)),
-        36 => return Some(Sop1::SaveExec(Bitwise::OrNot)),
-        37 => return Some(Sop1::SaveExec(Bitwise::Nand)),
-        38 => return Some(Sop1::SaveExec(Bitwise::Nor)),
-        39 => return Some(Sop1::SaveExec(Bitwise::Xnor)),
+        32 => return Some(Sop1::SaveExec(Bitwise::And, OperandSize::Bits64)),
+        33 => return Some(Sop1::SaveExec(Bitwise::Or, OperandSize::Bits64)),
+        34 => return Some(Sop1::SaveExec(Bitwise::Xor, OperandSize::Bits64)),
+        35 => return Some(Sop1::SaveExec(Bitwise::AndNot, OperandSize::Bits64)),
+        36 => return Some(Sop1::SaveExec(Bitwise::OrNot, OperandSize::Bits64)),
+        37 => return Some(Sop1::SaveExec(Bitwise::Nand, OperandSize::Bits64)),
+        38 => return Some(Sop1::SaveExec(Bitwise::Nor, OperandSize::Bits64)),
+        39 => return Some(Sop1::SaveExec(Bitwise::Xnor, OperandSize::Bits64)),
         40 => Op::QuadMask32,
         41 => Op::QuadMask64,
         48 => Op::Absolute,
@@ -103,7 +127,7 @@ fn sop2(opcode: u32) -> Option<ScalarBinary> {
 const SCALAR_RELATIONS: [Relation; 6] =
     [Relation::Equal, Relation::NotEqual, Relation::Greater, Relation::GreaterOrEqual, Relation::Less, Relation::LessOrEqual];
 
-fn sopc(opcode: u32) -> Option<ScalarTest> {
+pub(super) fn sopc(opcode: u32) -> Option<ScalarTest> {
     Some(match opcode {
         0..=5 => ScalarTest::Signed(SCALAR_RELATIONS[opcode as usize]),
         6..=11 => ScalarTest::Unsigned(SCALAR_RELATIONS[opcode as usize - 6]),
@@ -251,7 +275,7 @@ const RELATIONS: [Relation; 8] = [
     Relation::Always,
 ];
 
-fn vopc(opcode: u32) -> Option<(VectorTest, CompareEffect)> {
+pub(super) fn vopc(opcode: u32) -> Option<(VectorTest, CompareEffect)> {
     let effect = if opcode & 0x10 == 0 { CompareEffect::MaskOnly } else { CompareEffect::AlsoExec };
     let relation = RELATIONS[opcode as usize % 8];
     let unsigned = opcode & 8 != 0;
@@ -321,7 +345,7 @@ fn vop3(opcode: u32) -> Option<Vop3> {
     }))
 }
 
-fn lds(opcode: u32) -> Option<Lds> {
+pub(super) fn lds(opcode: u32) -> Option<Lds> {
     let width = if opcode & 0x40 == 0 { OperandWidth::Bits32 } else { OperandWidth::Bits64 };
     let old = if opcode & 0x20 == 0 { OldValue::Discarded } else { OldValue::Returned };
     let atomic = |op| Some(Lds::Atomic(op, width, old));

@@ -1,8 +1,11 @@
 //! From instruction words to [`Instruction`]: encodings by their leading bits, fields by family, opcodes by generation.
 
 mod flat;
+pub mod gfx11;
 pub mod gfx8;
+pub mod gfx9;
 mod lds;
+mod rdna3;
 mod scalar;
 mod vector;
 
@@ -10,17 +13,19 @@ mod vector;
 mod tests;
 
 use super::instruction::{
-    Bitwise, CarryOp, CompareEffect, Condition, Element, FloatBinary, FloatTernary, FloatUnary, Instruction, LdsAtomic, OldValue,
-    ScalarBinary, ScalarImmediate, ScalarTest, ScalarUnary, Shift64, Signedness, VectorBinary, VectorTernary, VectorTest,
-    VectorUnary,
+    Bitwise, CarryOp, CompareEffect, Condition, Element, FloatBinary, FloatTernary, FloatUnary, HardwareRegister, Instruction,
+    LdsAtomic, OldValue, ScalarBinary, ScalarImmediate, ScalarTest, ScalarUnary, Shift64, Signedness, VectorBinary, VectorTernary,
+    VectorTest, VectorUnary,
 };
-use super::operand::LITERAL;
+use super::operand::{LITERAL, Numbering, OperandSize, ScalarSource};
 use crate::model::bus::{OperandWidth, RmwOp};
 use crate::model::target::Target;
 
 /// Opcode numbers of one generation. Each function gives what a number means, or `None` if this device does not execute it.
 #[derive(Clone, Copy, Debug)]
 pub struct Opcodes {
+    pub(crate) numbering: Numbering,
+    pub(crate) hardware_register: fn(u16) -> HardwareRegister,
     pub(crate) sop1: fn(u32) -> Option<Sop1>,
     pub(crate) sop2: fn(u32) -> Option<ScalarBinary>,
     pub(crate) sopc: fn(u32) -> Option<ScalarTest>,
@@ -40,7 +45,10 @@ pub struct Opcodes {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Sop1 {
     Unary(ScalarUnary),
-    SaveExec(Bitwise),
+    SaveExec(Bitwise, OperandSize),
+    WriteExec(Bitwise, OperandSize),
+    /// Asks something outside the wave; the source is the question.
+    SendMessageForAnswer,
     GetProgramCounter,
     SetProgramCounter,
     SwapProgramCounter,
@@ -54,6 +62,8 @@ pub(crate) enum Sopk {
     SetHardwareRegister,
     /// With a literal.
     SetHardwareRegisterLiteral,
+    WaitForStores,
+    Wait,
 }
 
 /// SOPP operations by meaning of their constant.
@@ -81,6 +91,7 @@ pub(crate) enum Vop1 {
     Unary(VectorUnary),
     Float(FloatUnary),
     ReadFirstLane,
+    Swap,
 }
 
 /// VOP2 operations by operand shape.
@@ -96,6 +107,12 @@ pub(crate) enum Vop2 {
     MultiplyByLiteral,
     /// `a * b + literal`
     AddLiteral,
+    /// The destination is the addend.
+    FusedMultiplyAccumulate,
+    /// `a * literal + b`
+    FusedMultiplyByLiteral,
+    /// `a * b + literal`
+    FusedAddLiteral,
 }
 
 /// VOP3 operations that have no shorter form, by operand shape.
@@ -106,6 +123,8 @@ pub(crate) enum Vop3 {
     Short1(Vop1),
     Binary(VectorBinary),
     Ternary(VectorTernary),
+    LowHalfBinary(VectorBinary),
+    LowHalfTernary(VectorTernary),
     Float(FloatTernary),
     Shift64(Shift64),
     MultiplyAdd64(Signedness),
@@ -126,6 +145,8 @@ pub(crate) enum Lds {
     Push,
     Pull,
     Swizzle,
+    PushWithin32,
+    PullWithin32,
 }
 
 /// Unit of the two offsets of a paired LDS access.
@@ -157,12 +178,18 @@ pub struct Decoded {
 pub(crate) struct Words {
     first: u32,
     second: Option<u32>,
+    numbering: Numbering,
 }
 
 impl Words {
     /// Bits `low..low + count` of the first word.
     const fn bits(self, low: u32, count: u32) -> u32 {
         self.first >> low & ((1 << count) - 1)
+    }
+
+    /// The source with this 8-bit number; a literal is the second word.
+    fn scalar_source(self, number: u32, size: OperandSize) -> Option<ScalarSource> {
+        ScalarSource::decode(self.numbering, number, size, self.second)
     }
 }
 
@@ -189,34 +216,41 @@ pub const LONGEST: usize = 3;
 /// `None` is an illegal instruction: no operation of this target, an operand that it does not have, or a missing word.
 #[must_use]
 pub fn decode(target: Target, code: &[u32]) -> Option<Decoded> {
-    let words = Words { first: *code.first()?, second: code.get(1).copied() };
     match target {
-        Target::Gfx803 => gcn(&gfx8::OPCODES, words),
-        Target::Gfx942 | Target::Gfx1100 => None,
+        Target::Gfx803 => gcn(&gfx8::OPCODES, code),
+        Target::Gfx1100 => rdna3::decode(&gfx11::OPCODES, code),
+        Target::Gfx942 => gcn(&gfx9::OPCODES, code),
+    }
+}
+
+/// The decoder of an encoding of one word and perhaps a literal, if this is one: their prefixes are the same in every generation.
+///
+/// The encodings are prefix codes; the longest prefixes come first (GCN3 §13, "Microcode Formats").
+fn short_encoding(first: u32) -> Option<fn(&Opcodes, Words) -> Option<Decoded>> {
+    match first >> 23 {
+        0b1_0111_1111 => return Some(scalar::sopp),
+        0b1_0111_1110 => return Some(scalar::sopc),
+        0b1_0111_1101 => return Some(scalar::sop1),
+        _ => {}
+    }
+    match first >> 28 {
+        0b1011 => Some(scalar::sopk),
+        0b1000..=0b1010 => Some(scalar::sop2),
+        0b0000..=0b0111 => Some(match first >> 25 {
+            0b011_1111 => vector::vop1,
+            0b011_1110 => vector::vopc,
+            _ => vector::vop2,
+        }),
+        _ => None,
     }
 }
 
 /// The encodings of generations 8 and 9.
-fn gcn(opcodes: &Opcodes, words: Words) -> Option<Decoded> {
-    let Words { first, second } = words;
-    // The encodings are prefix codes; the longest prefixes come first (GCN3 §13, "Microcode Formats").
-    match first >> 23 {
-        0b1_0111_1111 => return scalar::sopp(opcodes, words),
-        0b1_0111_1110 => return scalar::sopc(opcodes, words),
-        0b1_0111_1101 => return scalar::sop1(opcodes, words),
-        _ => {}
-    }
-    match first >> 28 {
-        0b1011 => return scalar::sopk(opcodes, words),
-        0b1000..=0b1010 => return scalar::sop2(opcodes, words),
-        0b0000..=0b0111 => {
-            return match first >> 25 {
-                0b011_1111 => vector::vop1(opcodes, words),
-                0b011_1110 => vector::vopc(opcodes, words),
-                _ => vector::vop2(opcodes, words),
-            };
-        }
-        _ => {}
+fn gcn(opcodes: &Opcodes, code: &[u32]) -> Option<Decoded> {
+    let words = Words { first: *code.first()?, second: code.get(1).copied(), numbering: opcodes.numbering };
+    let Words { first, second, .. } = words;
+    if let Some(decode) = short_encoding(first) {
+        return decode(opcodes, words);
     }
     let second = Second(second?);
     let instruction = match first >> 26 {

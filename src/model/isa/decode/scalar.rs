@@ -1,8 +1,8 @@
 //! SOP1, SOP2, SOPC, SOPK, SOPP and SMEM.
 
 use super::{Decoded, Opcodes, Second, Smem, Sop1, Sopk, Sopp, Words, size_with_literal};
-use crate::model::isa::instruction::{Instruction, ScalarBinary, ScalarOffset, ScalarTest, ScalarUnary};
-use crate::model::isa::operand::{LITERAL, OperandSize, ScalarRegister, ScalarSource};
+use crate::model::isa::instruction::{BitField, Instruction, ScalarBinary, ScalarOffset, ScalarTest, ScalarUnary};
+use crate::model::isa::operand::{LITERAL, Numbering, OperandSize, ScalarRegister};
 
 impl ScalarUnary {
     const fn source_size(self) -> OperandSize {
@@ -51,13 +51,20 @@ const fn size_of_two(a: u32, b: u32) -> u8 {
     if a == LITERAL || b == LITERAL { 2 } else { 1 }
 }
 
+/// `MSG_RTN_GET_REALTIME` (LLVM AMDGPUUsage, `s_sendmsg_rtn`).
+const MESSAGE_GET_REALTIME: u32 = 131;
+
 pub(super) fn sop1(opcodes: &Opcodes, words: Words) -> Option<Decoded> {
     let number = words.bits(0, 8);
-    let destination = || ScalarRegister::new(words.bits(16, 7));
-    let source = |size| ScalarSource::decode(number, size, words.second);
+    let destination = || words.numbering.destination(words.bits(16, 7));
+    let source = |size| words.scalar_source(number, size);
     let instruction = match (opcodes.sop1)(words.bits(8, 8))? {
         Sop1::Unary(op) => Instruction::ScalarUnary { op, destination: destination()?, a: source(op.source_size())? },
-        Sop1::SaveExec(op) => Instruction::SaveExec { op, destination: destination()?, a: source(OperandSize::Bits64)? },
+        Sop1::SaveExec(op, size) => Instruction::SaveExec { op, size, destination: destination()?, a: source(size)? },
+        Sop1::WriteExec(op, size) => Instruction::WriteExec { op, size, destination: destination()?, a: source(size)? },
+        // The source is a number, not a register. Only the time is known here.
+        Sop1::SendMessageForAnswer if number == MESSAGE_GET_REALTIME => Instruction::ReadClock { destination: destination()? },
+        Sop1::SendMessageForAnswer => return None,
         Sop1::GetProgramCounter => return Some(one_word(Instruction::GetProgramCounter { destination: destination()? })),
         Sop1::SetProgramCounter => Instruction::SetProgramCounter { source: source(OperandSize::Bits64)? },
         Sop1::SwapProgramCounter => {
@@ -73,9 +80,9 @@ pub(super) fn sop2(opcodes: &Opcodes, words: Words) -> Option<Decoded> {
     let (a_size, b_size) = op.source_sizes();
     let instruction = Instruction::ScalarBinary {
         op,
-        destination: ScalarRegister::new(words.bits(16, 7))?,
-        a: ScalarSource::decode(a, a_size, words.second)?,
-        b: ScalarSource::decode(b, b_size, words.second)?,
+        destination: words.numbering.destination(words.bits(16, 7))?,
+        a: words.scalar_source(a, a_size)?,
+        b: words.scalar_source(b, b_size)?,
     };
     Some(Decoded { instruction, words: size_of_two(a, b) })
 }
@@ -84,11 +91,7 @@ pub(super) fn sopc(opcodes: &Opcodes, words: Words) -> Option<Decoded> {
     let test = (opcodes.sopc)(words.bits(16, 7))?;
     let (a, b) = (words.bits(0, 8), words.bits(8, 8));
     let (a_size, b_size) = test.source_sizes();
-    let instruction = Instruction::ScalarCompare {
-        test,
-        a: ScalarSource::decode(a, a_size, words.second)?,
-        b: ScalarSource::decode(b, b_size, words.second)?,
-    };
+    let instruction = Instruction::ScalarCompare { test, a: words.scalar_source(a, a_size)?, b: words.scalar_source(b, b_size)? };
     Some(Decoded { instruction, words: size_of_two(a, b) })
 }
 
@@ -97,13 +100,19 @@ const HARDWARE_REGISTER_MODE: u16 = 1;
 
 pub(super) fn sopk(opcodes: &Opcodes, words: Words) -> Option<Decoded> {
     let value = words.bits(0, 16) as u16;
-    let register = || ScalarRegister::new(words.bits(16, 7));
+    let register = || words.numbering.destination(words.bits(16, 7));
     let set = |words| (value & 0x3f == HARDWARE_REGISTER_MODE).then_some(Decoded { instruction: Instruction::Nothing, words });
     match (opcodes.sopk)(words.bits(23, 5))? {
         Sopk::Immediate(op) => {
             Some(one_word(Instruction::ScalarImmediate { op, register: register()?, value: value.cast_signed() }))
         }
-        Sopk::GetHardwareRegister => Some(one_word(Instruction::GetHardwareRegister { destination: register()?, field: value })),
+        Sopk::GetHardwareRegister => Some(one_word(Instruction::GetHardwareRegister {
+            destination: register()?,
+            register: (opcodes.hardware_register)(value & 0x3f),
+            field: BitField { offset: (value >> 6 & 0x1f) as u8, bits: (value >> 11) as u8 + 1 },
+        })),
+        Sopk::WaitForStores if value == 0 => Some(one_word(Instruction::WaitForStores)),
+        Sopk::WaitForStores | Sopk::Wait => Some(one_word(Instruction::Order)),
         Sopk::SetHardwareRegister => set(1),
         Sopk::SetHardwareRegisterLiteral => words.second.and_then(|_| set(2)),
     }
@@ -132,12 +141,35 @@ pub(super) fn smem(opcodes: &Opcodes, words: Words, second: Second) -> Option<In
         Smem::Load { words: count } => Instruction::ScalarLoad {
             destination: destination()?,
             base: ScalarRegister::new(words.bits(0, 6) << 1)?,
-            offset: match words.bits(17, 1) {
-                1 => ScalarOffset::Bytes(second.bits(0, 20)),
-                _ => ScalarOffset::Register(ScalarRegister::new(second.bits(0, 7))?),
+            offset: match words.numbering {
+                Numbering::Gfx8 => offset_gfx8(words, second)?,
+                Numbering::Gfx9 => offset_gfx9(words, second)?,
+                // SMEM of generation 11 has another layout altogether.
+                Numbering::Gfx11 => return None,
             },
             words: count,
         },
+    })
+}
+
+/// IMM says whether the field is a constant or the number of a register (GCN3 "SMEM").
+fn offset_gfx8(words: Words, second: Second) -> Option<ScalarOffset> {
+    Some(match words.bits(17, 1) {
+        1 => ScalarOffset { bytes: second.bits(0, 20).cast_signed(), register: None },
+        _ => ScalarOffset { bytes: 0, register: Some(ScalarRegister::new(second.bits(0, 7))?) },
+    })
+}
+
+/// A signed constant, and with SOFFSET_EN a register beside it (CDNA3 "SMEM").
+fn offset_gfx9(words: Words, second: Second) -> Option<ScalarOffset> {
+    let (soffset_enable, immediate) = (words.bits(14, 1) == 1, words.bits(17, 1) == 1);
+    let bytes = (second.bits(0, 21) << 11).cast_signed() >> 11;
+    let register = |low| ScalarRegister::new(second.bits(low, 7));
+    Some(match (immediate, soffset_enable) {
+        (true, false) => ScalarOffset { bytes, register: None },
+        (true, true) => ScalarOffset { bytes, register: Some(register(25)?) },
+        (false, true) => ScalarOffset { bytes: 0, register: Some(register(25)?) },
+        (false, false) => ScalarOffset { bytes: 0, register: Some(register(0)?) },
     })
 }
 

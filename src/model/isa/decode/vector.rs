@@ -2,15 +2,16 @@
 
 use super::{Decoded, Opcodes, Second, Vop1, Vop2, Vop3, Words, size_with_literal};
 use crate::model::isa::instruction::{CompareEffect, FloatModifiers, FloatTernary, Instruction, VectorTest};
-use crate::model::isa::operand::{OperandSize, ScalarRegister, ScalarSource, VectorRegister, VectorSource};
+use crate::model::isa::operand::{Numbering, OperandSize, ScalarRegister, ScalarSource, VectorRegister, VectorSource};
 
 /// The operands that an encoding provides, for the shapes that VOP1, VOP2, VOPC and VOP3 share.
-struct Operands {
-    destination: u32,
-    carry_out: ScalarRegister,
-    sources: [u32; 3],
-    literal: Option<u32>,
-    modifiers: FloatModifiers,
+pub(super) struct Operands {
+    pub destination: u32,
+    pub carry_out: ScalarRegister,
+    pub sources: [u32; 3],
+    pub literal: Option<u32>,
+    pub numbering: Numbering,
+    pub modifiers: FloatModifiers,
 }
 
 impl Operands {
@@ -19,11 +20,11 @@ impl Operands {
     }
 
     fn scalar_register(&self) -> Option<ScalarRegister> {
-        ScalarRegister::new(self.destination)
+        self.numbering.destination(self.destination)
     }
 
     fn source(&self, which: usize, size: OperandSize) -> Option<VectorSource> {
-        VectorSource::decode(self.sources[which], size, self.literal)
+        VectorSource::decode(self.numbering, self.sources[which], size, self.literal)
     }
 
     fn word(&self, which: usize) -> Option<VectorSource> {
@@ -31,14 +32,14 @@ impl Operands {
     }
 
     fn scalar(&self, which: usize) -> Option<ScalarSource> {
-        ScalarSource::decode(self.sources[which], OperandSize::Bits32, self.literal)
+        ScalarSource::decode(self.numbering, self.sources[which], OperandSize::Bits32, self.literal)
     }
 
     fn mask(&self, which: usize) -> Option<ScalarRegister> {
-        ScalarRegister::new(self.sources[which])
+        self.numbering.register(self.sources[which])
     }
 
-    fn compare(&self, test: VectorTest, effect: CompareEffect, destination: ScalarRegister) -> Option<Instruction> {
+    pub(super) fn compare(&self, test: VectorTest, effect: CompareEffect, destination: ScalarRegister) -> Option<Instruction> {
         let size = match test {
             VectorTest::Signed64(_) | VectorTest::Unsigned64(_) => OperandSize::Bits64,
             _ => OperandSize::Bits32,
@@ -48,7 +49,7 @@ impl Operands {
         Some(Instruction::VectorCompare { test, effect, destination, a: self.source(0, size)?, b: self.source(1, size)? })
     }
 
-    fn one_source(&self, op: Vop1) -> Option<Instruction> {
+    pub(super) fn one_source(&self, op: Vop1) -> Option<Instruction> {
         if !matches!(op, Vop1::Float(_)) {
             self.without_modifiers()?;
         }
@@ -58,17 +59,23 @@ impl Operands {
             Vop1::Float(op) => {
                 Instruction::FloatUnary { op, destination: self.register(), a: self.word(0)?, modifiers: self.modifiers }
             }
+            Vop1::Swap => match self.word(0)? {
+                VectorSource::Vector(b) => Instruction::SwapRegisters { a: self.register(), b },
+                VectorSource::Scalar(_) => return None,
+            },
             Vop1::ReadFirstLane => Instruction::ReadFirstLane { destination: self.scalar_register()?, a: self.word(0)? },
         })
     }
 
-    fn two_sources(&self, op: Vop2) -> Option<Instruction> {
-        if !matches!(op, Vop2::Float(_) | Vop2::MultiplyAccumulate) {
+    pub(super) fn two_sources(&self, op: Vop2) -> Option<Instruction> {
+        if !matches!(op, Vop2::Float(_) | Vop2::MultiplyAccumulate | Vop2::FusedMultiplyAccumulate) {
             self.without_modifiers()?;
         }
         let (destination, modifiers) = (self.register(), self.modifiers);
         let (a, b) = (self.word(0)?, self.word(1)?);
-        let multiply_add = |a, b, c| Instruction::FloatTernary { op: FloatTernary::MultiplyAdd, destination, a, b, c, modifiers };
+        let ternary = |op, a, b, c| Instruction::FloatTernary { op, destination, a, b, c, modifiers };
+        let multiply_add = |a, b, c| ternary(FloatTernary::MultiplyAdd, a, b, c);
+        let fused = |a, b, c| ternary(FloatTernary::FusedMultiplyAdd, a, b, c);
         Some(match op {
             Vop2::Select => Instruction::Select { destination, a, b, mask: self.mask(2)? },
             Vop2::Binary(op) => Instruction::VectorBinary { op, destination, a, b },
@@ -80,6 +87,44 @@ impl Operands {
             Vop2::MultiplyAccumulate => multiply_add(a, b, VectorSource::Vector(destination)),
             Vop2::MultiplyByLiteral => multiply_add(a, self.literal_source()?, b),
             Vop2::AddLiteral => multiply_add(a, b, self.literal_source()?),
+            Vop2::FusedMultiplyAccumulate => fused(a, b, VectorSource::Vector(destination)),
+            Vop2::FusedMultiplyByLiteral => fused(a, self.literal_source()?, b),
+            Vop2::FusedAddLiteral => fused(a, b, self.literal_source()?),
+        })
+    }
+
+    pub(super) fn three_sources(&self, op: Vop3) -> Option<Instruction> {
+        if !matches!(op, Vop3::Float(_) | Vop3::Short1(_) | Vop3::Short2(_)) {
+            self.without_modifiers()?;
+        }
+        let (destination, carry_out) = (self.register(), self.carry_out);
+        let word = |which| self.word(which);
+        Some(match op {
+            Vop3::Compare(test, effect) => return self.compare(test, effect, self.scalar_register()?),
+            Vop3::Short2(op) => return self.two_sources(op),
+            Vop3::Short1(op) => return self.one_source(op),
+            Vop3::Binary(op) => Instruction::VectorBinary { op, destination, a: word(0)?, b: word(1)? },
+            Vop3::Ternary(op) => Instruction::VectorTernary { op, destination, a: word(0)?, b: word(1)?, c: word(2)? },
+            Vop3::LowHalfBinary(op) => Instruction::LowHalfBinary { op, destination, a: word(0)?, b: word(1)? },
+            Vop3::LowHalfTernary(op) => Instruction::LowHalfTernary { op, destination, a: word(0)?, b: word(1)?, c: word(2)? },
+            Vop3::Float(op) => {
+                let modifiers = self.modifiers;
+                Instruction::FloatTernary { op, destination, a: word(0)?, b: word(1)?, c: word(2)?, modifiers }
+            }
+            Vop3::Shift64(op) => {
+                Instruction::Shift64 { op, destination, amount: word(0)?, value: self.source(1, OperandSize::Bits64)? }
+            }
+            Vop3::MultiplyAdd64(signedness) => Instruction::MultiplyAdd64 {
+                signedness,
+                destination,
+                carry_out,
+                a: word(0)?,
+                b: word(1)?,
+                c: self.source(2, OperandSize::Bits64)?,
+            },
+            Vop3::ReadLane => Instruction::ReadLane { destination: self.scalar_register()?, a: word(0)?, lane: self.scalar(1)? },
+            Vop3::WriteLane => Instruction::WriteLane { destination, value: self.scalar(0)?, lane: self.scalar(1)? },
+            Vop3::MaskedCount(half) => Instruction::MaskedCount { half, destination, a: word(0)?, b: word(1)? },
         })
     }
 
@@ -93,20 +138,21 @@ impl Operands {
 }
 
 /// In the short encodings masks are implicit: VCC.
-const VCC: u32 = ScalarRegister::VCC.index() as u32;
+pub(super) const VCC: u32 = ScalarRegister::VCC.index() as u32;
 
-fn short(words: Words, destination: u32, second_source: u32) -> Operands {
+pub(super) fn short(words: Words, destination: u32, second_source: u32) -> Operands {
     Operands {
         destination,
         carry_out: ScalarRegister::VCC,
         sources: [words.bits(0, 9), second_source, VCC],
         literal: words.second,
+        numbering: words.numbering,
         modifiers: FloatModifiers::default(),
     }
 }
 
 /// Source numbers of vector registers start here.
-const VECTOR: u32 = 256;
+pub(super) const VECTOR: u32 = 256;
 
 pub(super) fn vop1(opcodes: &Opcodes, words: Words) -> Option<Decoded> {
     let op = (opcodes.vop1)(words.bits(9, 8))?;
@@ -118,7 +164,7 @@ pub(super) fn vop2(opcodes: &Opcodes, words: Words) -> Option<Decoded> {
     let op = (opcodes.vop2)(words.bits(25, 6))?;
     let instruction = short(words, words.bits(17, 8), VECTOR + words.bits(9, 8)).two_sources(op)?;
     let words = match op {
-        Vop2::MultiplyByLiteral | Vop2::AddLiteral => 2,
+        Vop2::MultiplyByLiteral | Vop2::AddLiteral | Vop2::FusedMultiplyByLiteral | Vop2::FusedAddLiteral => 2,
         _ => size_with_literal(words.bits(0, 9)),
     };
     Some(Decoded { instruction, words })
@@ -145,6 +191,7 @@ pub(super) fn vop3(opcodes: &Opcodes, words: Words, second: Second) -> Option<In
         sources: [second.bits(0, 9), second.bits(9, 9), second.bits(18, 9)],
         // VOP3 has no room for one on this generation.
         literal: None,
+        numbering: words.numbering,
         modifiers: FloatModifiers {
             absolute,
             negate: second.bits(29, 3) as u8,
@@ -152,37 +199,9 @@ pub(super) fn vop3(opcodes: &Opcodes, words: Words, second: Second) -> Option<In
             clamp: words.bits(15, 1) == 1,
         },
     };
-    if !matches!(op, Vop3::Float(_) | Vop3::Short1(_) | Vop3::Short2(_)) {
-        operands.without_modifiers()?;
+    match op {
+        // These have no place for their literal here.
+        Vop3::Short2(Vop2::MultiplyByLiteral | Vop2::AddLiteral | Vop2::FusedMultiplyByLiteral | Vop2::FusedAddLiteral) => None,
+        op => operands.three_sources(op),
     }
-    let destination = operands.register();
-    let word = |which| operands.word(which);
-    Some(match op {
-        Vop3::Compare(test, effect) => return operands.compare(test, effect, operands.scalar_register()?),
-        Vop3::Short2(Vop2::MultiplyByLiteral | Vop2::AddLiteral) => return None,
-        Vop3::Short2(op) => return operands.two_sources(op),
-        Vop3::Short1(op) => return operands.one_source(op),
-        Vop3::Binary(op) => Instruction::VectorBinary { op, destination, a: word(0)?, b: word(1)? },
-        Vop3::Ternary(op) => Instruction::VectorTernary { op, destination, a: word(0)?, b: word(1)?, c: word(2)? },
-        Vop3::Float(op) => {
-            let modifiers = operands.modifiers;
-            Instruction::FloatTernary { op, destination, a: word(0)?, b: word(1)?, c: word(2)?, modifiers }
-        }
-        Vop3::Shift64(op) => {
-            Instruction::Shift64 { op, destination, amount: word(0)?, value: operands.source(1, OperandSize::Bits64)? }
-        }
-        Vop3::MultiplyAdd64(signedness) => Instruction::MultiplyAdd64 {
-            signedness,
-            destination,
-            carry_out,
-            a: word(0)?,
-            b: word(1)?,
-            c: operands.source(2, OperandSize::Bits64)?,
-        },
-        Vop3::ReadLane => {
-            Instruction::ReadLane { destination: operands.scalar_register()?, a: word(0)?, lane: operands.scalar(1)? }
-        }
-        Vop3::WriteLane => Instruction::WriteLane { destination, value: operands.scalar(0)?, lane: operands.scalar(1)? },
-        Vop3::MaskedCount(half) => Instruction::MaskedCount { half, destination, a: word(0)?, b: word(1)? },
-    })
 }

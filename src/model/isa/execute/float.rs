@@ -1,6 +1,6 @@
 //! Vector unit: single precision, rounding to nearest even and keeping denormals.
 
-use super::rows::{map1, map2, map3};
+use super::rows::{Values, combine, map1, map2, map3};
 use crate::model::isa::instruction::{FloatBinary, FloatModifiers, FloatTernary, FloatUnary};
 use crate::model::isa::operand::{VectorRegister, VectorSource};
 use crate::model::isa::wave::Wave;
@@ -55,23 +55,41 @@ pub(super) fn binary(
     modifiers: FloatModifiers,
 ) {
     use FloatBinary as Op;
+    // One loop per operation, so that none of them branches.
     macro_rules! lanes {
-        (|$a:ident, $b:ident| $value:expr) => {
-            map2(wave, destination, a, b, |a, b| {
-                let ($a, $b) = (modifiers.input(0, a), modifiers.input(1, b));
-                modifiers.output($value)
-            })
+        ($op:expr) => {
+            map2(wave, destination, a, b, |a, b| modifiers.output(apply($op, modifiers.input(0, a), modifiers.input(1, b))))
         };
     }
     match op {
-        Op::Add => lanes!(|a, b| a + b),
-        Op::Subtract => lanes!(|a, b| a - b),
-        Op::SubtractReversed => lanes!(|a, b| b - a),
-        Op::Multiply => lanes!(|a, b| a * b),
+        Op::Add => lanes!(Op::Add),
+        Op::Subtract => lanes!(Op::Subtract),
+        Op::SubtractReversed => lanes!(Op::SubtractReversed),
+        Op::Multiply => lanes!(Op::Multiply),
+        Op::MultiplyLegacy => lanes!(Op::MultiplyLegacy),
+        Op::Min => lanes!(Op::Min),
+        Op::Max => lanes!(Op::Max),
+    }
+}
+
+/// The results of an operation without modifiers, in every lane.
+pub(super) fn combined(wave: &Wave, op: FloatBinary, a: VectorSource, b: VectorSource) -> Values {
+    combine(wave, a, b, |a, b| apply(op, f32::from_bits(a), f32::from_bits(b)).to_bits())
+}
+
+#[inline(always)]
+fn apply(op: FloatBinary, a: f32, b: f32) -> f32 {
+    use FloatBinary as Op;
+    match op {
+        Op::Add => a + b,
+        Op::Subtract => a - b,
+        Op::SubtractReversed => b - a,
+        Op::Multiply => a * b,
         // Zero times anything is zero.
-        Op::MultiplyLegacy => lanes!(|a, b| if a == 0.0 || b == 0.0 { 0.0 } else { a * b }),
-        Op::Min => lanes!(|a, b| a.min(b)),
-        Op::Max => lanes!(|a, b| a.max(b)),
+        Op::MultiplyLegacy if a == 0.0 || b == 0.0 => 0.0,
+        Op::MultiplyLegacy => a * b,
+        Op::Min => a.min(b),
+        Op::Max => a.max(b),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Vector unit: operations on integers and bits, lane by lane.
 
-use super::rows::{map1, map2, map3};
+use super::rows::{Values, map1, map2, map3};
 use super::scalar::sign_change;
 use crate::model::isa::instruction::{VectorBinary, VectorTernary, VectorUnary};
 use crate::model::isa::operand::{VectorRegister, VectorSource};
@@ -18,6 +18,8 @@ pub(super) fn unary(wave: &mut Wave, op: VectorUnary, destination: VectorRegiste
         Op::FindSignChangeHigh => map1(wave, destination, a, sign_change),
         Op::FloatFromSigned => map1(wave, destination, a, |a| (a.cast_signed() as f32).to_bits()),
         Op::FloatFromUnsigned => map1(wave, destination, a, |a| (a as f32).to_bits()),
+        Op::SignExtend16 => map1(wave, destination, a, |a| i32::from(a as i16).cast_unsigned()),
+        Op::ZeroExtend16 => map1(wave, destination, a, |a| a & 0xffff),
         Op::FloatFromByte(byte) => map1(wave, destination, a, |a| f32::from((a >> (8 * byte)) as u8).to_bits()),
     }
 }
@@ -86,6 +88,10 @@ pub(super) fn binary(wave: &mut Wave, op: VectorBinary, destination: VectorRegis
             lanes!(|a, b| ((i64::from(a.cast_signed()) * i64::from(b.cast_signed())) >> 32) as u32);
         }
         Op::CountOnesAdd => lanes!(|a, b| a.count_ones().wrapping_add(b)),
+        Op::Add => lanes!(|a, b| a.wrapping_add(b)),
+        Op::Subtract => lanes!(|a, b| a.wrapping_sub(b)),
+        Op::SubtractReversed => lanes!(|a, b| b.wrapping_sub(a)),
+        Op::Xnor => lanes!(|a, b| !(a ^ b)),
         Op::BitFieldMask => lanes!(|a, b| ((1_u32 << (a & 31)) - 1) << (b & 31)),
         Op::PackUnsigned16 => lanes!(|a, b| a.min(0xffff) | b.min(0xffff) << 16),
         Op::PackSigned16 => lanes!(|a, b| saturated16(a) | saturated16(b) << 16),
@@ -126,7 +132,45 @@ pub(super) fn ternary(wave: &mut Wave, op: VectorTernary, destination: VectorReg
         Op::MultiplyAddUnsigned16 | Op::MultiplyAddSigned16 => {
             lanes!(|a, b, c| u32::from((a as u16).wrapping_mul(b as u16).wrapping_add(c as u16)));
         }
+        Op::MultiplyAddUnsigned16To32 => lanes!(|a, b, c| (u32::from(a as u16) * u32::from(b as u16)).wrapping_add(c)),
+        Op::MultiplyAddSigned16To32 => {
+            lanes!(|a, b, c| (i32::from(a as i16) * i32::from(b as i16)).cast_unsigned().wrapping_add(c));
+        }
+        Op::XorAdd => lanes!(|a, b, c| (a ^ b).wrapping_add(c)),
+        Op::ShiftLeftAdd => lanes!(|a, b, c| (a << (b & 31)).wrapping_add(c)),
+        Op::AddShiftLeft => lanes!(|a, b, c| a.wrapping_add(b) << (c & 31)),
+        Op::AddThree => lanes!(|a, b, c| a.wrapping_add(b).wrapping_add(c)),
+        Op::ShiftLeftOr => lanes!(|a, b, c| a << (b & 31) | c),
+        Op::AndOr => lanes!(|a, b, c| a & b | c),
+        Op::OrThree => lanes!(|a, b, c| a | b | c),
+        Op::XorThree => lanes!(|a, b, c| a ^ b ^ c),
+        Op::MinOfMaxUnsigned => lanes!(|a, b, c| a.max(b).min(c)),
+        Op::MaxOfMinUnsigned => lanes!(|a, b, c| a.min(b).max(c)),
+        Op::MinOfMaxSigned => lanes!(|a, b, c| a.cast_signed().max(b.cast_signed()).min(c.cast_signed()).cast_unsigned()),
+        Op::MaxOfMinSigned => lanes!(|a, b, c| a.cast_signed().min(b.cast_signed()).max(c.cast_signed()).cast_unsigned()),
         Op::Permute => lanes!(|a, b, c| permute(u64::from(a) << 32 | u64::from(b), c)),
+    }
+}
+
+/// A 16-bit operation as generation 11 has it: the other half of the destination stays (RDNA3 "16-bit operations").
+#[inline(never)]
+pub(super) fn low_half_binary(wave: &mut Wave, op: VectorBinary, destination: VectorRegister, a: VectorSource, b: VectorSource) {
+    let before = wave.vector(destination).0;
+    binary(wave, op, destination, a, b);
+    restore_upper_halves(wave, destination, &before);
+}
+
+/// A 16-bit operation as generation 11 has it.
+#[inline(never)]
+pub(super) fn low_half_ternary(wave: &mut Wave, op: VectorTernary, destination: VectorRegister, sources: [VectorSource; 3]) {
+    let before = wave.vector(destination).0;
+    ternary(wave, op, destination, sources);
+    restore_upper_halves(wave, destination, &before);
+}
+
+fn restore_upper_halves(wave: &mut Wave, register: VectorRegister, before: &Values) {
+    for (value, before) in wave.vector_mut(register).0.iter_mut().zip(before) {
+        *value = *value & 0xffff | before & 0xffff_0000;
     }
 }
 

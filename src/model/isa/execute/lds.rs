@@ -48,7 +48,12 @@ pub(super) fn load(
     address: VectorRegister,
     offset: u16,
 ) {
-    each_lane(wave, address, u32::from(offset), |wave, lane, at| match element {
+    each_lane(wave, address, u32::from(offset), |wave, lane, at| load_lane(wave, lds, element, destination, lane, at));
+}
+
+#[inline(always)]
+pub(super) fn load_lane(wave: &mut Wave, lds: &Lds, element: Element, destination: VectorRegister, lane: usize, at: u32) {
+    match element {
         Element::Unsigned8 => set(wave, destination, lane, u32::from(lds.read::<1>(at)[0])),
         Element::Signed8 => set(wave, destination, lane, i32::from(i8::from_le_bytes(lds.read(at))).cast_unsigned()),
         Element::Unsigned16 => set(wave, destination, lane, u32::from(u16::from_le_bytes(lds.read(at)))),
@@ -60,12 +65,17 @@ pub(super) fn load(
                 set(wave, destination.plus(word), lane, value);
             }
         }
-    });
+    }
 }
 
 #[inline(never)]
 pub(super) fn store(wave: &mut Wave, lds: &mut Lds, element: Element, address: VectorRegister, data: VectorRegister, offset: u16) {
-    each_lane(wave, address, u32::from(offset), |wave, lane, at| match element {
+    each_lane(wave, address, u32::from(offset), |wave, lane, at| store_lane(wave, lds, element, data, lane, at));
+}
+
+#[inline(always)]
+pub(super) fn store_lane(wave: &Wave, lds: &mut Lds, element: Element, data: VectorRegister, lane: usize, at: u32) {
+    match element {
         Element::Unsigned8 | Element::Signed8 => lds.write(at, [get(wave, data, lane) as u8]),
         Element::Unsigned16 | Element::Signed16 => lds.write(at, (get(wave, data, lane) as u16).to_le_bytes()),
         Element::Words(2) => lds.write(at, get_pair(wave, data, lane).to_le_bytes()),
@@ -74,7 +84,7 @@ pub(super) fn store(wave: &mut Wave, lds: &mut Lds, element: Element, address: V
                 lds.write(at.wrapping_add(4 * u32::from(word)), get(wave, data.plus(word), lane).to_le_bytes());
             }
         }
-    });
+    }
 }
 
 #[inline(never)]
@@ -169,8 +179,14 @@ updated!(updated_u64, u64);
 
 #[inline(never)]
 pub(super) fn atomic(wave: &mut Wave, lds: &mut Lds, operands: Atomic) {
-    let Atomic { op, width, old, destination, address, data: [first, second], offset } = operands;
-    each_lane(wave, address, u32::from(offset), |wave, lane, at| match width {
+    each_lane(wave, operands.address, u32::from(operands.offset), |wave, lane, at| atomic_lane(wave, lds, operands, lane, at));
+}
+
+/// The atomic of one lane at `at`, wherever the operands say that the address is.
+#[inline(always)]
+pub(super) fn atomic_lane(wave: &mut Wave, lds: &mut Lds, operands: Atomic, lane: usize, at: u32) {
+    let Atomic { op, width, old, destination, data: [first, second], .. } = operands;
+    match width {
         OperandWidth::Bits32 => {
             let before = u32::from_le_bytes(lds.read(at));
             let after = updated_u32(op, before, get(wave, first, lane), get(wave, second, lane));
@@ -187,7 +203,7 @@ pub(super) fn atomic(wave: &mut Wave, lds: &mut Lds, operands: Atomic) {
                 set_pair(wave, destination, lane, before);
             }
         }
-    });
+    }
 }
 
 /// Lanes are named by byte address, four bytes each. What an inactive lane would have sent is zero.
@@ -207,11 +223,19 @@ pub(super) fn exchange(
             *value = 0;
         }
     }
-    let named = |lane: usize, offset: u16| addresses[lane].wrapping_add(u32::from(offset)) as usize / 4 % LANES;
+    let place = |lane: usize, offset: u16| addresses[lane].wrapping_add(u32::from(offset)) as usize / 4;
+    let named = |lane: usize, offset: u16| place(lane, offset) % LANES;
+    let named_within_32 = |lane: usize, offset: u16| lane & !31 | place(lane, offset) % 32;
     let mut received: Values = [0; LANES];
     match op {
         LaneExchange::Push(offset) => lanes_of(exec).for_each(|lane| received[named(lane, offset)] = sent[lane]),
         LaneExchange::Pull(offset) => lanes_of(exec).for_each(|lane| received[lane] = sent[named(lane, offset)]),
+        LaneExchange::PushWithin32(offset) => {
+            lanes_of(exec).for_each(|lane| received[named_within_32(lane, offset)] = sent[lane]);
+        }
+        LaneExchange::PullWithin32(offset) => {
+            lanes_of(exec).for_each(|lane| received[lane] = sent[named_within_32(lane, offset)]);
+        }
         LaneExchange::Swizzle(pattern) => {
             lanes_of(exec).for_each(|lane| received[lane] = sent[swizzled(pattern, lane)]);
         }

@@ -2,10 +2,12 @@
 #![allow(clippy::needless_range_loop, reason = "a lane indexes several rows at once")]
 
 mod clock;
+mod dual;
 mod flat;
 mod float;
 mod integer;
 mod lds;
+mod private;
 mod rows;
 mod scalar;
 mod vector;
@@ -169,11 +171,14 @@ fn execute(wave: &mut Wave, lds: &mut Lds, bus: &Bus<'_>, instruction: &Instruct
             return Ok(Next::Jump);
         }
         Instruction::ScalarUnary { op, destination, a } => scalar::unary(wave, op, destination, a),
-        Instruction::SaveExec { op, destination, a } => scalar::save_exec(wave, op, destination, a),
+        Instruction::SaveExec { op, size, destination, a } => scalar::save_exec(wave, op, size, destination, a),
+        Instruction::WriteExec { op, size, destination, a } => scalar::write_exec(wave, op, size, destination, a),
         Instruction::ScalarBinary { op, destination, a, b } => scalar::binary(wave, op, destination, a, b),
         Instruction::ScalarCompare { test, a, b } => wave.scc = scalar::test(wave, test, a, b),
         Instruction::ScalarImmediate { op, register, value } => scalar::immediate(wave, op, register, value),
-        Instruction::GetHardwareRegister { destination, field } => scalar::get_hardware_register(wave, destination, field),
+        Instruction::GetHardwareRegister { destination, register, field } => {
+            scalar::get_hardware_register(wave, destination, register, field);
+        }
         Instruction::ScalarLoad { destination, base, offset, words } => scalar::load(wave, bus, destination, base, offset, words)?,
         Instruction::ReadClock { destination } => wave.set_scalar_pair(destination, clock::now()),
         Instruction::VectorUnary { op, destination, a } => integer::unary(wave, op, destination, a),
@@ -188,6 +193,12 @@ fn execute(wave: &mut Wave, lds: &mut Lds, bus: &Bus<'_>, instruction: &Instruct
         Instruction::FloatTernary { op, destination, a, b, c, modifiers } => {
             float::ternary(wave, op, destination, [a, b, c], modifiers);
         }
+        Instruction::LowHalfBinary { op, destination, a, b } => integer::low_half_binary(wave, op, destination, a, b),
+        Instruction::LowHalfTernary { op, destination, a, b, c } => {
+            integer::low_half_ternary(wave, op, destination, [a, b, c]);
+        }
+        Instruction::Dual { x, y, literal } => dual::execute(wave, x, y, literal),
+        Instruction::SwapRegisters { a, b } => vector::swap(wave, a, b),
         Instruction::MaskedCount { half, destination, a, b } => vector::masked_count(wave, half, destination, a, b),
         Instruction::Shift64 { op, destination, amount, value } => vector::shift64(wave, op, destination, amount, value),
         Instruction::MultiplyAdd64 { signedness, destination, carry_out, a, b, c } => {
@@ -200,12 +211,14 @@ fn execute(wave: &mut Wave, lds: &mut Lds, bus: &Bus<'_>, instruction: &Instruct
         Instruction::ReadLane { destination, a, lane } => vector::read_lane(wave, destination, a, lane),
         Instruction::WriteLane { destination, value, lane } => vector::write_lane(wave, destination, value, lane),
         Instruction::FlatLoad { element, coherence, destination, address } => {
-            flat::load(wave, bus, element, coherence, destination, address)?;
+            flat::load(wave, lds, bus, element, coherence, destination, address)?;
         }
-        Instruction::FlatStore { element, address, data } => flat::store(wave, bus, element, address, data)?,
+        Instruction::FlatStore { element, address, data } => flat::store(wave, lds, bus, element, address, data)?,
         Instruction::FlatAtomic { op, width, old, destination, address, data } => {
-            flat::atomic(wave, bus, flat::Atomic { op, width, old, destination, address, data })?;
+            flat::atomic(wave, lds, bus, flat::Atomic { op, width, old, destination, address, data })?;
         }
+        Instruction::ScratchLoad { element, destination, address } => private::load(wave, bus, element, destination, address)?,
+        Instruction::ScratchStore { element, address, data } => private::store(wave, bus, element, address, data)?,
         Instruction::LdsLoad { element, destination, address, offset } => {
             lds::load(wave, lds, element, destination, address, offset);
         }
@@ -230,8 +243,8 @@ fn holds(wave: &Wave, condition: Condition) -> bool {
         Condition::Always => true,
         Condition::SccClear => !wave.scc,
         Condition::SccSet => wave.scc,
-        Condition::VccZero => wave.scalar_pair(ScalarRegister::VCC) == 0,
-        Condition::VccNotZero => wave.scalar_pair(ScalarRegister::VCC) != 0,
+        Condition::VccZero => wave.mask(ScalarRegister::VCC) == 0,
+        Condition::VccNotZero => wave.mask(ScalarRegister::VCC) != 0,
         Condition::ExecZero => wave.exec() == 0,
         Condition::ExecNotZero => wave.exec() != 0,
     }

@@ -3,8 +3,10 @@
 use super::Stop;
 use crate::model::address::GpuVa;
 use crate::model::bus::Bus;
-use crate::model::isa::instruction::{Bitwise, Relation, ScalarBinary, ScalarImmediate, ScalarOffset, ScalarTest, ScalarUnary};
-use crate::model::isa::operand::{ScalarRegister, ScalarSource};
+use crate::model::isa::instruction::{
+    BitField, Bitwise, HardwareRegister, Relation, ScalarBinary, ScalarImmediate, ScalarOffset, ScalarTest, ScalarUnary, WordHalf,
+};
+use crate::model::isa::operand::{OperandSize, ScalarRegister, ScalarSource};
 use crate::model::isa::wave::Wave;
 use crate::model::memory::Access;
 
@@ -119,16 +121,39 @@ pub(super) fn bitwise(op: Bitwise, a: u64, b: u64) -> u64 {
         Bitwise::Nand => !(a & b),
         Bitwise::Nor => !(a | b),
         Bitwise::Xnor => !(a ^ b),
+        Bitwise::NotAnd => !a & b,
+        Bitwise::NotOr => !a | b,
     }
 }
 
 #[inline(always)]
-pub(super) fn save_exec(wave: &mut Wave, op: Bitwise, destination: ScalarRegister, a: ScalarSource) {
-    let (a, exec) = (wave.double_word(a), wave.exec());
-    let lanes = bitwise(op, a, exec);
-    wave.set_scalar_pair(destination, exec);
-    wave.set_exec(lanes);
-    wave.scc = lanes != 0;
+pub(super) fn save_exec(wave: &mut Wave, op: Bitwise, size: OperandSize, destination: ScalarRegister, a: ScalarSource) {
+    match size {
+        OperandSize::Bits64 => {
+            let (a, exec) = (wave.double_word(a), wave.exec());
+            let lanes = bitwise(op, a, exec);
+            wave.set_scalar_pair(destination, exec);
+            wave.set_exec(lanes);
+            wave.scc = lanes != 0;
+        }
+        OperandSize::Bits32 => {
+            let (a, exec) = (wave.word(a), wave.scalar(ScalarRegister::EXEC));
+            let lanes = bitwise(op, u64::from(a), u64::from(exec)) as u32;
+            wave.set_scalar(destination, exec);
+            wave.set_scalar(ScalarRegister::EXEC, lanes);
+            wave.scc = lanes != 0;
+        }
+    }
+}
+
+/// As [`save_exec`], but the destination gets what EXEC becomes.
+#[inline(never)]
+pub(super) fn write_exec(wave: &mut Wave, op: Bitwise, size: OperandSize, destination: ScalarRegister, a: ScalarSource) {
+    save_exec(wave, op, size, ScalarRegister::DISCARD, a);
+    match size {
+        OperandSize::Bits64 => wave.set_scalar_pair(destination, wave.exec()),
+        OperandSize::Bits32 => wave.set_scalar(destination, wave.scalar(ScalarRegister::EXEC)),
+    }
 }
 
 #[inline(always)]
@@ -171,6 +196,14 @@ pub(super) fn binary(wave: &mut Wave, op: ScalarBinary, destination: ScalarRegis
         Op::BitFieldMask32 => Word(((1 << (x & 31)) - 1) << (y & 31)),
         Op::BitFieldMask64 => Pair(((1 << (x & 63)) - 1) << (y & 63)),
         Op::Multiply => Word(x.wrapping_mul(y)),
+        Op::MultiplyHighUnsigned => Word(((u64::from(x) * u64::from(y)) >> 32) as u32),
+        Op::MultiplyHighSigned => Word(((i64::from(signed_x) * i64::from(signed_y)) >> 32).cast_unsigned() as u32),
+        Op::ShiftLeftAdd(bits) => {
+            // SCC is whether the exact sum needs more than 32 bits (RDNA3 "S_LSHL1_ADD_U32").
+            let sum = (u64::from(x) << bits) + u64::from(y);
+            Flagged(sum as u32, sum >> 32 != 0)
+        }
+        Op::Pack(first, second) => Word(half(first, x) | half(second, y) << 16),
         Op::ExtractUnsigned32 => WordWithScc(extract_unsigned(u64::from(x), y & 31, y >> 16 & 0x7f) as u32),
         Op::ExtractSigned32 => {
             let field = extract_signed(i64::from(signed_x), y & 31, y >> 16 & 0x7f);
@@ -181,6 +214,14 @@ pub(super) fn binary(wave: &mut Wave, op: ScalarBinary, destination: ScalarRegis
         Op::AbsoluteDifference => WordWithScc(signed_x.wrapping_sub(signed_y).wrapping_abs().cast_unsigned()),
     };
     commit(wave, destination, outcome);
+}
+
+#[inline(always)]
+const fn half(which: WordHalf, word: u32) -> u32 {
+    match which {
+        WordHalf::Low => word & 0xffff,
+        WordHalf::High => word >> 16,
+    }
 }
 
 #[inline(always)]
@@ -255,15 +296,22 @@ pub(super) fn immediate(wave: &mut Wave, op: ScalarImmediate, register: ScalarRe
     }
 }
 
-/// Number of the hardware register that says where the wave runs.
-const HARDWARE_ID: u16 = 4;
+/// SHADER_CYCLES counts this far (RDNA3 "SHADER_CYCLES").
+const CYCLES_MASK: u32 = (1 << 20) - 1;
 
-/// Reads a field of a hardware register. All but HW_ID read as zero.
 #[inline(always)]
-pub(super) fn get_hardware_register(wave: &mut Wave, destination: ScalarRegister, field: u16) {
-    let (id, offset, size) = (field & 0x3f, u32::from(field >> 6 & 0x1f), u32::from(field >> 11) + 1);
-    let register = if id == HARDWARE_ID { wave.hardware_id } else { 0 };
-    wave.set_scalar(destination, extract_unsigned(u64::from(register), offset, size) as u32);
+pub(super) fn get_hardware_register(
+    wave: &mut Wave,
+    destination: ScalarRegister,
+    register: HardwareRegister,
+    BitField { offset, bits }: BitField,
+) {
+    let value = match register {
+        HardwareRegister::Identity => wave.hardware_id,
+        HardwareRegister::Cycles => super::clock::now() as u32 & CYCLES_MASK,
+        HardwareRegister::Other => 0,
+    };
+    wave.set_scalar(destination, extract_unsigned(u64::from(value), u32::from(offset), u32::from(bits)) as u32);
 }
 
 #[inline(always)]
@@ -275,12 +323,10 @@ pub(super) fn load(
     offset: ScalarOffset,
     words: u8,
 ) -> Result<(), Stop> {
-    let offset = match offset {
-        ScalarOffset::Bytes(bytes) => bytes,
-        ScalarOffset::Register(register) => wave.scalar(register),
-    };
+    let in_register = offset.register.map_or(0, |register| u64::from(wave.scalar(register)));
     // The two lowest bits of a scalar address do not exist.
-    let address = GpuVa((wave.scalar_pair(base) & !3).wrapping_add(u64::from(offset & !3)));
+    let parts = [wave.scalar_pair(base), in_register, i64::from(offset.bytes).cast_unsigned()].map(|part| part & !3);
+    let address = GpuVa(parts.into_iter().fold(0, u64::wrapping_add));
     match words {
         1 => load_words::<1>(wave, bus, destination, address),
         2 => load_words::<2>(wave, bus, destination, address),

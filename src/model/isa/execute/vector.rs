@@ -24,7 +24,7 @@ pub(super) fn carry(
         CarryOp::Subtract => subtract(wave, a, b),
         CarryOp::SubtractReversed => subtract(wave, b, a),
         CarryOp::AddCarry => {
-            let (a, b, carry) = (read(wave, a), read(wave, b), bits_of(wave.scalar_pair(carry_in)));
+            let (a, b, carry) = (read(wave, a), read(wave, b), bits_of(wave.mask(carry_in)));
             let (mut sums, mut carries) = ([0; LANES], [0; LANES]);
             for lane in 0..LANES {
                 let partial = a[lane].wrapping_add(b[lane]);
@@ -38,7 +38,7 @@ pub(super) fn carry(
     };
     let active = wave.exec();
     wave.write_active(destination, &values);
-    wave.set_scalar_pair(carry_out, carries & active);
+    wave.set_mask(carry_out, carries & active);
 }
 
 #[inline(always)]
@@ -48,7 +48,7 @@ fn subtract(wave: &Wave, a: VectorSource, b: VectorSource) -> (Values, u64) {
 
 #[inline(always)]
 fn subtract_borrow(wave: &Wave, a: VectorSource, b: VectorSource, borrow_in: ScalarRegister) -> (Values, u64) {
-    let (a, b, borrow) = (read(wave, a), read(wave, b), bits_of(wave.scalar_pair(borrow_in)));
+    let (a, b, borrow) = (read(wave, a), read(wave, b), bits_of(wave.mask(borrow_in)));
     let (mut differences, mut borrows) = ([0; LANES], [0; LANES]);
     for lane in 0..LANES {
         let partial = a[lane].wrapping_sub(b[lane]);
@@ -60,12 +60,19 @@ fn subtract_borrow(wave: &Wave, a: VectorSource, b: VectorSource, borrow_in: Sca
 
 #[inline(always)]
 pub(super) fn select(wave: &mut Wave, destination: VectorRegister, a: VectorSource, b: VectorSource, mask: ScalarRegister) {
-    let (a, b, chosen) = (read(wave, a), read(wave, b), bits_of(wave.scalar_pair(mask)));
+    let (a, b, chosen) = (read(wave, a), read(wave, b), bits_of(wave.mask(mask)));
     let mut values = [0; LANES];
     for lane in 0..LANES {
         values[lane] = if chosen[lane] == 0 { a[lane] } else { b[lane] };
     }
     wave.write_active(destination, &values);
+}
+
+#[inline(never)]
+pub(super) fn swap(wave: &mut Wave, a: VectorRegister, b: VectorRegister) {
+    let (first, second) = (wave.vector(a).0, wave.vector(b).0);
+    wave.write_active(a, &second);
+    wave.write_active(b, &first);
 }
 
 #[inline(always)]
@@ -138,7 +145,7 @@ pub(super) fn multiply_add64(
     }
     let active = wave.exec();
     write_wide(wave, destination, |lane| exact(lane).0);
-    wave.set_scalar_pair(carry_out, mask_of(&carries) & active);
+    wave.set_mask(carry_out, mask_of(&carries) & active);
 }
 
 #[inline(always)]
@@ -160,7 +167,7 @@ pub(super) fn compare(
         VectorTest::Float32(predicate) => combine(wave, a, b, |a, b| u32::from(predicate.holds(a, b))),
     };
     let mask = mask_of(&outcomes) & wave.exec();
-    wave.set_scalar_pair(destination, mask);
+    wave.set_mask(destination, mask);
     if effect == CompareEffect::AlsoExec {
         wave.set_exec(mask);
     }
@@ -236,7 +243,7 @@ impl FloatPredicate {
 #[inline(always)]
 fn lane_of(wave: &Wave, source: VectorSource, lane: usize) -> u32 {
     match source {
-        VectorSource::Vector(register) => wave.vector(register).0[lane % LANES],
+        VectorSource::Vector(register) => wave.vector(register).0[lane % wave.size().lanes()],
         VectorSource::Scalar(source) => wave.word(source),
     }
 }
@@ -259,6 +266,6 @@ pub(super) fn read_lane(wave: &mut Wave, destination: ScalarRegister, a: VectorS
 /// Writes one lane, active or not.
 #[inline(always)]
 pub(super) fn write_lane(wave: &mut Wave, destination: VectorRegister, value: ScalarSource, lane: ScalarSource) {
-    let (value, lane) = (wave.word(value), wave.word(lane) as usize % LANES);
+    let (value, lane) = (wave.word(value), wave.word(lane) as usize % wave.size().lanes());
     wave.vector_mut(destination).0[lane] = value;
 }

@@ -4,7 +4,7 @@ mod operations;
 
 pub use operations::*;
 
-use super::operand::{GlobalAddress, ScalarRegister, ScalarSource, VectorRegister, VectorSource};
+use super::operand::{GlobalAddress, OperandSize, ScalarRegister, ScalarSource, ScratchAddress, VectorRegister, VectorSource};
 use crate::model::bus::{OperandWidth, RmwOp};
 
 /// One decoded instruction.
@@ -50,9 +50,17 @@ pub enum Instruction {
         destination: ScalarRegister,
         a: ScalarSource,
     },
-    /// Keeps EXEC and combines it with `a`.
+    /// Keeps EXEC, or its low half, and combines it with `a`.
     SaveExec {
         op: Bitwise,
+        size: OperandSize,
+        destination: ScalarRegister,
+        a: ScalarSource,
+    },
+    /// Combines EXEC, or its low half, with `a`, and keeps the result elsewhere too.
+    WriteExec {
+        op: Bitwise,
+        size: OperandSize,
         destination: ScalarRegister,
         a: ScalarSource,
     },
@@ -72,10 +80,11 @@ pub enum Instruction {
         register: ScalarRegister,
         value: i16,
     },
-    /// Bits of a hardware register: `id`, first bit and number of bits packed as in the instruction.
+    /// Bits of a hardware register.
     GetHardwareRegister {
         destination: ScalarRegister,
-        field: u16,
+        register: HardwareRegister,
+        field: BitField,
     },
     ScalarLoad {
         destination: ScalarRegister,
@@ -141,6 +150,32 @@ pub enum Instruction {
         c: VectorSource,
         modifiers: FloatModifiers,
     },
+    /// A 16-bit operation that leaves the upper half of the destination as it was.
+    LowHalfBinary {
+        op: VectorBinary,
+        destination: VectorRegister,
+        a: VectorSource,
+        b: VectorSource,
+    },
+    /// A 16-bit operation that leaves the upper half of the destination as it was.
+    LowHalfTernary {
+        op: VectorTernary,
+        destination: VectorRegister,
+        a: VectorSource,
+        b: VectorSource,
+        c: VectorSource,
+    },
+    /// Two operations at once: both read their sources before either writes.
+    Dual {
+        x: DualHalf,
+        y: DualHalf,
+        literal: u32,
+    },
+    /// Exchanges two registers.
+    SwapRegisters {
+        a: VectorRegister,
+        b: VectorRegister,
+    },
     /// Lanes below this one whose bit is set in half of `a`, plus `b`.
     MaskedCount {
         half: MaskHalf,
@@ -201,6 +236,16 @@ pub enum Instruction {
         old: OldValue,
         destination: VectorRegister,
         address: GlobalAddress,
+        data: VectorRegister,
+    },
+    ScratchLoad {
+        element: Element,
+        destination: VectorRegister,
+        address: ScratchAddress,
+    },
+    ScratchStore {
+        element: Element,
+        address: ScratchAddress,
         data: VectorRegister,
     },
     LdsLoad {

@@ -1,7 +1,7 @@
 //! What instructions do, apart from their operands.
 
 use crate::model::bus::RmwOp;
-use crate::model::isa::operand::ScalarRegister;
+use crate::model::isa::operand::{ScalarRegister, VectorRegister, VectorSource};
 
 /// Two-input bitwise operations; the scalar unit has each in 32 and 64 bits.
 #[allow(missing_docs, reason = "named as in the instruction set")]
@@ -15,6 +15,10 @@ pub enum Bitwise {
     Nand,
     Nor,
     Xnor,
+    /// The first is complemented.
+    NotAnd,
+    /// The first is complemented.
+    NotOr,
 }
 
 /// One-source scalar operations (SOP1), without those that write EXEC or the program counter.
@@ -81,6 +85,12 @@ pub enum ScalarBinary {
     BitFieldMask32,
     BitFieldMask64,
     Multiply,
+    MultiplyHighUnsigned,
+    MultiplyHighSigned,
+    /// The first, shifted by this many bits, plus the second.
+    ShiftLeftAdd(u8),
+    /// Half of the first below half of the second.
+    Pack(WordHalf, WordHalf),
     ExtractUnsigned32,
     ExtractSigned32,
     ExtractUnsigned64,
@@ -149,13 +159,13 @@ pub enum Condition {
     ExecNotZero,
 }
 
-/// Where a scalar load reads, relative to its base.
+/// Where a scalar load reads, relative to its base: the sum of both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ScalarOffset {
+pub struct ScalarOffset {
     /// Bytes.
-    Bytes(u32),
-    /// Bytes, in a register.
-    Register(ScalarRegister),
+    pub bytes: i32,
+    /// Bytes in a register, not negative.
+    pub register: Option<ScalarRegister>,
 }
 
 /// One-source vector operations on 32-bit values.
@@ -171,6 +181,8 @@ pub enum VectorUnary {
     FloatFromSigned,
     FloatFromUnsigned,
     FloatFromByte(u8),
+    SignExtend16,
+    ZeroExtend16,
 }
 
 /// One-source vector operations on single precision.
@@ -221,6 +233,10 @@ pub enum VectorBinary {
     MultiplyHighUnsigned,
     MultiplyHighSigned,
     CountOnesAdd,
+    Add,
+    Subtract,
+    SubtractReversed,
+    Xnor,
     BitFieldMask,
     PackUnsigned16,
     PackSigned16,
@@ -271,7 +287,21 @@ pub enum VectorTernary {
     SumAbsoluteDifference,
     MultiplyAddUnsigned16,
     MultiplyAddSigned16,
+    MultiplyAddUnsigned16To32,
+    MultiplyAddSigned16To32,
     Permute,
+    XorAdd,
+    ShiftLeftAdd,
+    AddShiftLeft,
+    AddThree,
+    ShiftLeftOr,
+    AndOr,
+    OrThree,
+    XorThree,
+    MinOfMaxUnsigned,
+    MaxOfMinUnsigned,
+    MinOfMaxSigned,
+    MaxOfMinSigned,
 }
 
 /// Three-source vector operations on single precision.
@@ -392,6 +422,64 @@ pub enum LdsAtomic {
     MaskedOr,
 }
 
+/// Half of a 32-bit word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WordHalf {
+    /// Bits 15:0.
+    Low,
+    /// Bits 31:16.
+    High,
+}
+
+/// A register that describes the hardware or the wave (`s_getreg_b32`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HardwareRegister {
+    /// Where the wave runs: HW_ID, or HW_ID1 of generation 11.
+    Identity,
+    /// The low bits of a clock: SHADER_CYCLES.
+    Cycles,
+    /// Any other: reads as zero.
+    Other,
+}
+
+/// Consecutive bits of a register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BitField {
+    /// The lowest.
+    pub offset: u8,
+    /// How many.
+    pub bits: u8,
+}
+
+/// What one half of a dual instruction does with its two sources, the destination as an addend, and the literal (VOPD).
+#[allow(missing_docs, reason = "named as in the instruction set")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DualOp {
+    /// The destination is the addend.
+    FusedMultiplyAccumulate,
+    /// `a * b + literal`
+    FusedAddLiteral,
+    /// `a * literal + b`
+    FusedMultiplyByLiteral,
+    Float(FloatBinary),
+    Move,
+    /// `b` where VCC is set, else `a`.
+    Select,
+    Add,
+    ShiftLeftReversed,
+    And,
+}
+
+/// One half of a dual instruction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "operands are named as in the instruction set: destination, a, b")]
+pub struct DualHalf {
+    pub op: DualOp,
+    pub destination: VectorRegister,
+    pub a: VectorSource,
+    pub b: VectorRegister,
+}
+
 /// Lane exchanges through the LDS unit, which touch no memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LaneExchange {
@@ -399,6 +487,10 @@ pub enum LaneExchange {
     Push(u16),
     /// Every lane reads the lane that its address plus this offset names.
     Pull(u16),
+    /// As the first, among 32 lanes.
+    PushWithin32(u16),
+    /// As the second, among 32 lanes.
+    PullWithin32(u16),
     /// The pattern in the offset field.
     Swizzle(u16),
 }

@@ -5,7 +5,7 @@ mod legality;
 use super::{Decoded, decode};
 use crate::model::bus::{OperandWidth, RmwOp};
 use crate::model::isa::instruction::*;
-use crate::model::isa::operand::{GlobalAddress, ScalarRegister, ScalarSource, VectorRegister, VectorSource};
+use crate::model::isa::operand::{GlobalAddress, OperandSize, ScalarRegister, ScalarSource, VectorRegister, VectorSource};
 use crate::model::target::Target;
 
 fn decoded(words: &[u32]) -> Option<Decoded> {
@@ -57,7 +57,12 @@ fn sop1_has_a_destination_and_one_source() {
         instruction(&[
             0xbe82_236a, // s_andn2_saveexec_b64 s[2:3], vcc
         ]),
-        Instruction::SaveExec { op: Bitwise::AndNot, destination: s(2), a: ScalarSource::Register(ScalarRegister::VCC) }
+        Instruction::SaveExec {
+            op: Bitwise::AndNot,
+            size: OperandSize::Bits64,
+            destination: s(2),
+            a: ScalarSource::Register(ScalarRegister::VCC)
+        }
     );
     assert_eq!(
         instruction(&[
@@ -124,7 +129,11 @@ fn sopc_sopk_and_sopp_have_no_destination_a_constant_and_neither() {
         instruction(&[
             0xb884_3204, // s_getreg_b32 s4, hwreg(HW_REG_HW_ID, 8, 7)
         ]),
-        Instruction::GetHardwareRegister { destination: s(4), field: 6 << 11 | 8 << 6 | 4 }
+        Instruction::GetHardwareRegister {
+            destination: s(4),
+            register: HardwareRegister::Identity,
+            field: BitField { offset: 8, bits: 7 }
+        }
     );
     assert_eq!(
         instruction(&[
@@ -173,14 +182,24 @@ fn smem_has_a_pair_as_base_and_a_constant_or_a_register_as_offset() {
             0xc00a_0203,
             0x000a_bcde, // s_load_dwordx4 s[8:11], s[6:7], 0xabcde
         ]),
-        Instruction::ScalarLoad { destination: s(8), base: s(6), offset: ScalarOffset::Bytes(0xa_bcde), words: 4 }
+        Instruction::ScalarLoad {
+            destination: s(8),
+            base: s(6),
+            offset: ScalarOffset { bytes: 0xa_bcde, register: None },
+            words: 4
+        }
     );
     assert_eq!(
         instruction(&[
             0xc000_1a81,
             0x0000_0004, // s_load_dword vcc_lo, s[2:3], s4
         ]),
-        Instruction::ScalarLoad { destination: ScalarRegister::VCC, base: s(2), offset: ScalarOffset::Register(s(4)), words: 1 }
+        Instruction::ScalarLoad {
+            destination: ScalarRegister::VCC,
+            base: s(2),
+            offset: ScalarOffset { bytes: 0, register: Some(s(4)) },
+            words: 1
+        }
     );
     assert_eq!(
         instruction(&[
@@ -404,7 +423,7 @@ fn flat_has_an_address_pair_and_glc_asks_for_the_old_value() {
             element: Element::Words(2),
             coherence: Coherence::Global,
             destination: v(2),
-            address: GlobalAddress::flat(v(0))
+            address: GlobalAddress::in_lanes(v(0))
         }
     );
     assert_eq!(
@@ -412,14 +431,14 @@ fn flat_has_an_address_pair_and_glc_asks_for_the_old_value() {
             0xdc60_0000,
             0x0000_0904, // flat_store_byte v[4:5], v9
         ]),
-        Instruction::FlatStore { element: Element::Unsigned8, address: GlobalAddress::flat(v(4)), data: v(9) }
+        Instruction::FlatStore { element: Element::Unsigned8, address: GlobalAddress::in_lanes(v(4)), data: v(9) }
     );
     let atomic = |op, width, old, destination| Instruction::FlatAtomic {
         op,
         width,
         old,
         destination,
-        address: GlobalAddress::flat(v(4)),
+        address: GlobalAddress::in_lanes(v(4)),
         data: v(6),
     };
     assert_eq!(

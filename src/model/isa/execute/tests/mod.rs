@@ -17,7 +17,7 @@ use crate::model::isa::lds::Lds;
 use crate::model::isa::operand::{ScalarRegister, VectorRegister};
 use crate::model::isa::wave::Wave;
 use crate::model::memory::{Home, HostPtr, Mapping, MemoryMap, Protection};
-use crate::model::target::Target;
+use crate::model::target::{Target, WaveSize};
 
 const CODE: GpuVa = GpuVa(0x1_0000_0000);
 const DATA: GpuVa = GpuVa(0x2_0000_0000);
@@ -44,7 +44,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let mut wave = Wave::new();
-        wave.reset(CODE, u64::MAX, 0);
+        wave.reset(WaveSize::Lanes64, CODE, u64::MAX, 0);
         let mut lds = Lds::default();
         lds.reset(256);
         Self { wave, lds, data: vec![0; DATA_WORDS], path: Path(Admission::Performed) }
