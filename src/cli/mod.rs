@@ -3,6 +3,7 @@
 mod atomics;
 mod endpoint;
 mod failure;
+mod guest;
 mod output;
 mod path;
 mod progress;
@@ -40,6 +41,11 @@ enum Command {
     Atomics(atomics::Arguments),
     Endpoint(endpoint::Arguments),
     Run(run::Arguments),
+    Guest(Box<guest::Arguments>),
+    #[command(hide = true)]
+    GuestInit,
+    #[command(hide = true)]
+    GuestFuzz(guest::FuzzArguments),
     #[command(hide = true)]
     Worker(worker::Arguments),
 }
@@ -60,6 +66,9 @@ pub fn main() -> ExitCode {
         Command::Atomics(arguments) => atomics::run(&arguments),
         Command::Endpoint(arguments) => endpoint::run(&arguments),
         Command::Run(arguments) => run::run(&arguments),
+        Command::Guest(arguments) => guest::run(&arguments),
+        Command::GuestInit => guest::init(),
+        Command::GuestFuzz(arguments) => guest::fuzz(&arguments),
         Command::Worker(arguments) => Ok(worker::run(&arguments)),
     };
     ExitCode::from(status.unwrap_or_else(|failure: Failure| failure.report()))

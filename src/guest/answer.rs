@@ -23,6 +23,8 @@ pub struct Workload {
     pub device: u16,
     /// 2 MiB pages to set aside for memory that the device reaches.
     pub huge_pages: u32,
+    /// Set in every step's environment.
+    pub environment: Vec<(String, String)>,
     /// What to run, in order. A step that fails does not keep the next from running.
     pub steps: Vec<Step>,
 }

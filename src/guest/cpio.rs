@@ -3,10 +3,9 @@
 
 use std::io::{self, Write};
 
-/// `S_IFDIR`, `S_IFREG`, `S_IFLNK`, `S_IFCHR` of inode(7).
+/// `S_IFDIR`, `S_IFREG`, `S_IFCHR` of inode(7).
 const DIRECTORY: u32 = 0o040_000;
 const REGULAR: u32 = 0o100_000;
-const SYMLINK: u32 = 0o120_000;
 const CHARACTER_DEVICE: u32 = 0o020_000;
 /// The name that ends an archive.
 const TRAILER: &str = "TRAILER!!!";
@@ -46,14 +45,6 @@ impl<W: Write> Archive<W> {
     /// When it cannot be written, or is larger than the format can say.
     pub fn file(&mut self, name: &str, permissions: u32, bytes: &[u8]) -> io::Result<()> {
         self.entry(name, REGULAR | (permissions & 0o7777), Device { major: 0, minor: 0 }, bytes)
-    }
-
-    /// Adds a symbolic link.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn symlink(&mut self, name: &str, target: &str) -> io::Result<()> {
-        self.entry(name, SYMLINK | 0o777, Device { major: 0, minor: 0 }, target.as_bytes())
     }
 
     /// Adds a character device.
@@ -124,16 +115,12 @@ mod tests {
     }
 
     #[test]
-    fn a_device_node_carries_its_numbers_and_a_link_its_target() {
+    fn a_device_node_carries_its_numbers() {
         let mut archive = Archive::new(Vec::new());
         archive.character_device("dev/console", Device { major: 5, minor: 1 }).unwrap();
-        archive.symlink("lib", "usr/lib").unwrap();
         let bytes = archive.finish().unwrap();
         assert_eq!(&bytes[14..22], b"00002180");
         assert_eq!(&bytes[78..94], b"0000000500000001");
-        let link = &bytes[124..];
-        assert_eq!(&link[14..22], b"0000A1FF");
-        assert_eq!(&link[116..123], b"usr/lib");
     }
 
     #[test]

@@ -138,6 +138,16 @@ pub enum EndpointCompleter {
 }
 words!(EndpointCompleter { On = "on", Off = "off" });
 
+/// Whether the guest's runtime lets the device send requests (Command, bit 2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BusMaster {
+    /// As every driver does.
+    On,
+    /// Not even packets are fetched then.
+    Off,
+}
+words!(BusMaster { On = "on", Off = "off" });
+
 /// What stands between the endpoint and host memory, and how the endpoint is put into its slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Hops {
