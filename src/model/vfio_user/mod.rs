@@ -30,6 +30,8 @@ mod socket;
 mod fuzz_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wire_tests;
 
 pub use attached::{DmaAccess, DmaError, DmaMap, Reachability};
 pub use config::{EndpointCompleter, RequesterEnable};

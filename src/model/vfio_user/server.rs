@@ -101,8 +101,8 @@ struct Refusal {
 }
 
 impl Refusal {
-    fn new(errno: Errno, why: impl ToString) -> Self {
-        Self { errno, why: why.to_string() }
+    fn new(errno: Errno, why: impl Into<String>) -> Self {
+        Self { errno, why: why.into() }
     }
 }
 
@@ -115,7 +115,7 @@ impl From<DmaError> for Refusal {
             DmaError::Device(_) => Errno::INVAL,
             DmaError::System { .. } => Errno::NOMEM,
         };
-        Self::new(errno, error)
+        Self::new(errno, error.to_string())
     }
 }
 
@@ -136,7 +136,7 @@ impl Session<'_> {
             let body = self.client.body(header.body_bytes)?;
             let answered = match Request::parse(header.command, &body) {
                 Ok(request) => self.obey(request, files),
-                Err(error) => Err(Refusal::new(Errno::INVAL, error)),
+                Err(error) => Err(Refusal::new(Errno::INVAL, error.to_string())),
             };
             match answered {
                 Ok(_) if !header.wants_reply => {}
@@ -155,7 +155,7 @@ impl Session<'_> {
     }
 
     fn obey(&mut self, request: Request<'_>, mut files: Vec<OwnedFd>) -> Result<Answer, Refusal> {
-        let outside = |error: super::AccessError| Refusal::new(Errno::INVAL, error);
+        let outside = |error: super::AccessError| Refusal::new(Errno::INVAL, error.to_string());
         match request {
             Request::Version => Ok(version().into()),
             Request::DmaMap { flags, file_offset, iova, bytes } => {
@@ -185,7 +185,7 @@ impl Session<'_> {
             Request::InterruptInfo { kind } => Err(Refusal::new(Errno::INVAL, format!("there is no interrupt kind {kind}"))),
             Request::SetInterrupts { kind, flags, start, count } => {
                 let set = self.endpoint.set_interrupts(kind, flags, start, count, files);
-                set.map(|()| Vec::new().into()).map_err(|error| Refusal::new(Errno::INVAL, error))
+                set.map(|()| Vec::new().into()).map_err(|error| Refusal::new(Errno::INVAL, error.to_string()))
             }
             Request::RegionRead { region, offset, count } => {
                 let mut data = vec![0; count as usize];
@@ -200,7 +200,7 @@ impl Session<'_> {
             }
             Request::Reset => {
                 self.endpoint.tell(format_args!("reset"));
-                self.endpoint.reset().map_err(|error| Refusal::new(Errno::IO, error))?;
+                self.endpoint.reset().map_err(|error| Refusal::new(Errno::IO, error.to_string()))?;
                 Ok(Vec::new().into())
             }
         }
