@@ -125,6 +125,10 @@ struct RunArguments {
     #[arg(long = "case", value_name = "GLOB")]
     cases: Vec<String>,
 
+    /// Set a variable in the environment of everything that runs in the guest; may be given more than once
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = variable)]
+    environment: Vec<(String, String)>,
+
     /// Before the runs, let a guest that follows no rules store anything anywhere, for this many seconds
     #[arg(long, value_name = "SECONDS")]
     fuzz: Option<u64>,
@@ -238,6 +242,13 @@ impl RunArguments {
     }
 }
 
+fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write NAME=VALUE".to_owned()),
+    }
+}
+
 fn boot(arguments: &RunArguments) -> Result<u8, Failure> {
     aqlprobe::verify::select(&arguments.cases).map_err(|error| Failure::new(error, ExitCode::Usage))?;
     let destination = Destination::open(arguments.output.as_deref())?;
@@ -256,6 +267,7 @@ fn boot(arguments: &RunArguments) -> Result<u8, Failure> {
         hops: arguments.hops(),
         requester_enable: arguments.requester_enable,
         bus_master: arguments.bus_master,
+        environment: arguments.environment.clone(),
         steps: arguments.steps(),
         deciding: None,
         deadline: Seconds(arguments.deadline),

@@ -77,6 +77,8 @@ pub struct GuestRequest {
     pub requester_enable: RequesterEnable,
     /// Whether the guest's runtime makes the endpoint a bus master.
     pub bus_master: BusMaster,
+    /// Set in every step's environment besides.
+    pub environment: Vec<(String, String)>,
     /// What to run in it.
     pub steps: Vec<Step>,
     /// The name of the step whose exit code is the run's; the last that has one.
@@ -182,11 +184,13 @@ fn qemu(request: &GuestRequest, files: &Files, accelerator: Accelerator) -> Comm
 
 fn workload(request: &GuestRequest) -> Workload {
     let (vendor, device) = ENDPOINT;
+    let mut environment = request.environment.clone();
+    environment.push((BUS_MASTER_ENV.to_owned(), request.bus_master.word().to_owned()));
     Workload {
         vendor,
         device,
         huge_pages: HUGE_PAGES,
-        environment: vec![(BUS_MASTER_ENV.to_owned(), request.bus_master.word().to_owned())],
+        environment,
         steps: request.steps.clone(),
     }
 }

@@ -69,6 +69,9 @@ fn write_step(step: &StepReport, to: &mut impl Write) -> io::Result<()> {
     {
         writeln!(to, "  {}", text.trim_end().replace('\n', "\n  "))?;
     }
+    if step.report.is_object() && step.report.get("devices").is_none() {
+        writeln!(to, "  {}", step.report)?;
+    }
     if step.status != Some(0) && step.report.get("devices").is_none() && !step.stderr.trim().is_empty() {
         writeln!(to, "  {}", step.stderr.trim_end().replace('\n', "\n  "))?;
     }

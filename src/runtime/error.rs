@@ -2,9 +2,11 @@
 
 use super::bed::BedError;
 use super::device::DeviceError;
+use super::device::vfio::VfioError;
 use super::loader::LoadError;
 use super::pages::PagesError;
 use crate::hsa::sys;
+use crate::model::endpoint_registers::Status;
 
 /// AMD's addition to `hsa_status_t` (hsa_ext_amd.h).
 pub const STATUS_INVALID_MEMORY_POOL: sys::hsa_status_t = 40;
@@ -98,6 +100,10 @@ impl RuntimeError {
             Self::InvalidQueue(_) => sys::HSA_STATUS_ERROR_INVALID_QUEUE,
             Self::InvalidQueueCreation(_) => sys::HSA_STATUS_ERROR_INVALID_QUEUE_CREATION,
             Self::InvalidAllocation { .. } => sys::HSA_STATUS_ERROR_INVALID_ALLOCATION,
+            // The device has queues, but not this one or not now: nothing that free memory would change.
+            Self::Device(DeviceError::Vfio(VfioError::Refused { status, .. })) if !matches!(status, Status::TooManyQueues) => {
+                sys::HSA_STATUS_ERROR_INVALID_QUEUE_CREATION
+            }
             Self::OutOfResources(_) | Self::Memory(_) | Self::Bed(_) | Self::Device(_) => sys::HSA_STATUS_ERROR_OUT_OF_RESOURCES,
             Self::InvalidReader(_) => sys::HSA_STATUS_ERROR_INVALID_CODE_OBJECT_READER,
             Self::InvalidExecutable(_) => sys::HSA_STATUS_ERROR_INVALID_EXECUTABLE,
@@ -109,5 +115,18 @@ impl RuntimeError {
             Self::Load(_) => sys::HSA_STATUS_ERROR_INVALID_CODE_OBJECT,
             Self::NoDispatchTime => sys::HSA_STATUS_ERROR,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_full_device_is_out_of_resources() {
+        let refused =
+            |status| RuntimeError::from(DeviceError::from(VfioError::Refused { what: "to create a queue", status })).status();
+        assert_eq!(refused(Status::TooManyQueues), sys::HSA_STATUS_ERROR_OUT_OF_RESOURCES);
+        assert_eq!(refused(Status::BusMasterDisabled), sys::HSA_STATUS_ERROR_INVALID_QUEUE_CREATION);
     }
 }

@@ -442,7 +442,7 @@ mod tests {
     }
 
     fn rig() -> (Arc<Fake>, vfio::TestBar, Queues) {
-        let bar = vfio::TestBar::new();
+        let bar = vfio::TestBar::never_rung();
         let device = Arc::new(Fake { bell: Some(Arc::new(bar.doorbell(7))), ..Fake::default() });
         let queues = Queues::new(device.clone()).unwrap();
         (device, bar, queues)

@@ -217,7 +217,7 @@ impl Bench<'_> {
                 Some(requester) => requester.enter(*mode)?,
                 None => path::as_found(path.as_ref().map_err(String::as_str)),
             };
-            runs.push(self.run(agent, bdf, *mode, readback, path.as_ref().ok(), &prediction, requester.as_mut())?);
+            runs.push(self.run(agent, bdf, *mode, &readback, path.as_ref().ok(), &prediction, requester.as_mut())?);
         }
         if let Some(requester) = &mut requester {
             requester.restore()?;
@@ -246,12 +246,12 @@ impl Bench<'_> {
         agent: &AgentSummary,
         bdf: Option<Bdf>,
         mode: AtomicsMode,
-        requester: RequesterReadback,
+        requester: &RequesterReadback,
         path: Option<&PathReport>,
         prediction: &Prediction,
         switch: Option<&mut Requester>,
     ) -> Result<RunReport, VerifyError> {
-        let facts = RunFacts { mode, requester: &requester, path, prediction };
+        let facts = RunFacts { mode, requester, path, prediction };
         let quiet = (facts.expectation() == Expectation::LosesCompletions).then_some(Pace::QUIET);
         let fabric_file = self
             .bed

@@ -60,7 +60,7 @@ pub struct TestBar(Arc<BarMapping>);
 #[cfg(test)]
 #[allow(missing_docs, clippy::unwrap_used, reason = "tests only")]
 impl TestBar {
-    pub fn new() -> Self {
+    pub fn never_rung() -> Self {
         use super::mapping::Placement;
         use crate::model::endpoint_registers::{DOORBELL_BYTES, NEVER_RUNG};
         let file = tempfile::tempfile().unwrap();
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn the_highest_index_stays_whoever_rings_last() {
-        let bar = TestBar::new();
+        let bar = TestBar::never_rung();
         let doorbell = bar.doorbell(3);
         doorbell.ring(NEVER_RUNG);
         assert_eq!(bar.word(3), NEVER_RUNG, "all ones say nothing");
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn producers_that_race_leave_the_highest_index() {
-        let bar = TestBar::new();
+        let bar = TestBar::never_rung();
         let doorbell = bar.doorbell(3);
         thread::scope(|scope| {
             for first in 0..4 {

@@ -1,7 +1,7 @@
 //! The PCI function as vfio-pci opens it: config space, BARs, registers.
 //!
-//! `VFIO_DEVICE_GET_INFO` is never called: the regions of a PCI function have fixed numbers, and since Linux 6.6 that call also sets
-//! AtomicOp Requester Enable where the path allows (drivers/vfio/pci/vfio_pci_core.c, `vfio_pci_core_fill_atomic_cap`). A harness
+//! `VFIO_DEVICE_GET_INFO` is never called: the regions of a PCI function have fixed numbers, and since Linux 6.5 that call also sets
+//! AtomicOp Requester Enable where the path allows (drivers/vfio/pci/vfio_pci_core.c: it asks `pci_enable_atomic_ops_to_root`). A harness
 //! whose subject is that bit must not change it by asking.
 
 use std::io;
