@@ -8,8 +8,8 @@ use std::process::Command;
 use anyhow::anyhow;
 use aqlprobe::audit::{self, Context, Selection};
 use aqlprobe::guest::{
-    Accelerator, Assets, AssetsError, BootError, BusMaster, EndpointCompleter, GuestError, GuestReport, GuestRequest, Hops, Program,
-    RequesterEnable, RootPortCompleters, Seconds, Step, Switch, init, passthrough, write_text,
+    Accelerator, Assets, AssetsError, BootError, BusMaster, EndpointCompleter, GuestError, GuestReport, GuestRequest, Hops,
+    Program, RequesterEnable, RootPortCompleters, Seconds, Step, Switch, init, passthrough, write_text,
 };
 use aqlprobe::pci::Bdf;
 use aqlprobe::pci::guest::{Functions, detect};
@@ -222,7 +222,10 @@ impl RunArguments {
         };
         let mut steps = vec![step("path".to_owned(), &["path", "--format", "json"])];
         if let Some(seconds) = self.fuzz {
-            steps.push(step("fuzz".to_owned(), &["guest-fuzz", "--seconds", &seconds.to_string(), "--seed", &self.seed.to_string()]));
+            steps.push(step(
+                "fuzz".to_owned(),
+                &["guest-fuzz", "--seconds", &seconds.to_string(), "--seed", &self.seed.to_string()],
+            ));
         }
         for atomics in &self.atomics {
             let mut words = vec!["verify", "--runtime", "guest", "--atomics", atomics.word(), "--format", "json"];
@@ -291,7 +294,8 @@ fn rendered(report: &GuestReport, format: Format) -> anyhow::Result<Vec<u8>> {
 }
 
 fn assets_failure(error: AssetsError) -> Failure {
-    Failure::new(error, ExitCode::Usage).hint("`aqlprobe guest fetch` assembles what a guest is made of; it needs a Debian with apt, xz and cc")
+    Failure::new(error, ExitCode::Usage)
+        .hint("`aqlprobe guest fetch` assembles what a guest is made of; it needs a Debian with apt, xz and cc")
 }
 
 fn guest_failure(error: GuestError) -> Failure {
@@ -300,7 +304,9 @@ fn guest_failure(error: GuestError) -> Failure {
         GuestError::Boot(BootError::NotBooted { .. } | BootError::Deadline { .. }) => {
             "on a loaded machine give it more time with --deadline"
         }
-        GuestError::Boot(BootError::EndpointDied { .. }) => "this is a defect of the endpoint: nothing that a guest does may end it",
+        GuestError::Boot(BootError::EndpointDied { .. }) => {
+            "this is a defect of the endpoint: nothing that a guest does may end it"
+        }
         _ => return Failure::new(error, ExitCode::CheckFailed),
     };
     Failure::new(error, ExitCode::CheckFailed).hint(hint)
@@ -315,7 +321,8 @@ fn pass(gpu: &Bdf, arguments: &RunArguments) -> Result<u8, Failure> {
     let disk = arguments.disk.clone().map(passthrough::Disk);
     let line = passthrough::passthrough(gpu, &sysfs, disk.as_ref());
     let mut text = Vec::new();
-    audit_text::write(&audit, Destination::Stdout.style(), &mut text).map_err(|error| Failure::new(error, ExitCode::CheckFailed))?;
+    audit_text::write(&audit, Destination::Stdout.style(), &mut text)
+        .map_err(|error| Failure::new(error, ExitCode::CheckFailed))?;
     for note in &line.notes {
         text.extend(format!("\n{note}").bytes());
     }

@@ -306,7 +306,8 @@ mod tests {
 
     #[test]
     fn a_guest_that_goes_down_in_the_middle_is_named_with_its_step() {
-        let script = format!(r#"{BOOTED} echo '{{"kind":"started","name":"verify"}}' >> answers; echo 'panic - not syncing' > console"#);
+        let script =
+            format!(r#"{BOOTED} echo '{{"kind":"started","name":"verify"}}' >> answers; echo 'panic - not syncing' > console"#);
         let error = played(&script, PATIENT).unwrap_err().to_string();
         assert_eq!(error, "the guest ended before it was done, during `verify`; its last words:\npanic - not syncing");
     }

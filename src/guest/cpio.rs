@@ -67,7 +67,8 @@ impl<W: Write> Archive<W> {
     }
 
     fn entry(&mut self, name: &str, mode: u32, device: Device, data: &[u8]) -> io::Result<()> {
-        let too_large = |_| io::Error::new(io::ErrorKind::InvalidInput, format!("{name} does not fit into an archive of this format"));
+        let too_large =
+            |_| io::Error::new(io::ErrorKind::InvalidInput, format!("{name} does not fit into an archive of this format"));
         let size = u32::try_from(data.len()).map_err(too_large)?;
         let name_size = u32::try_from(name.len() + 1).map_err(too_large)?;
         if name != TRAILER {

@@ -24,7 +24,9 @@ mod text;
 pub use answer::{Answer, PciFunction, Step, Workload};
 pub use assets::{Assets, AssetsError, Kernel};
 pub use boot::BootError;
-pub use options::{Accelerator, BusMaster, EndpointCompleter, Hops, RequesterEnable, RootPortCompleters, Seconds, Switch, UnknownValue};
+pub use options::{
+    Accelerator, BusMaster, EndpointCompleter, Hops, RequesterEnable, RootPortCompleters, Seconds, Switch, UnknownValue,
+};
 pub use report::{GuestReport, GuestView, HostView, StepReport, Verdict};
 pub use run::{GuestError, GuestRequest, Program, run};
 pub use text::write as write_text;

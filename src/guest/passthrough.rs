@@ -45,7 +45,9 @@ pub fn passthrough(gpu: &Bdf, sysfs: &SysfsRoot, disk: Option<&Disk>) -> Passthr
         let path = path.to_string_lossy().replace(',', ",,");
         command.extend(["-drive".to_owned(), format!("file={path},if=virtio")]);
     }
-    let mut notes = vec![format!("Give {gpu} a root port of its own, function 0 and no multifunction=on: otherwise QEMU gives that port no completers.")];
+    let mut notes = vec![format!(
+        "Give {gpu} a root port of its own, function 0 and no multifunction=on: otherwise QEMU gives that port no completers."
+    )];
     if driver::driver_of(sysfs, gpu).as_deref() != Some("vfio-pci") {
         notes.push(format!(
             "{gpu} is not bound to vfio-pci: `echo vfio-pci > /sys/bus/pci/devices/{gpu}/driver_override`, unbind it from its driver, \

@@ -97,7 +97,8 @@ impl Interrupts {
     /// Starts catching. A signal that cannot be caught keeps its own effect.
     pub fn catch() -> Self {
         let caught = Arc::new(AtomicUsize::new(0));
-        let register = |signal: i32| signal_hook::flag::register_usize(signal, Arc::clone(&caught), signal.unsigned_abs() as usize).ok();
+        let register =
+            |signal: i32| signal_hook::flag::register_usize(signal, Arc::clone(&caught), signal.unsigned_abs() as usize).ok();
         let registered = [SIGINT, SIGTERM, SIGHUP].into_iter().filter_map(register).collect();
         Self { caught, registered }
     }

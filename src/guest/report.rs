@@ -175,7 +175,8 @@ mod tests {
 
     #[test]
     fn the_deciding_steps_exit_code_is_the_runs() {
-        let answers = vec![finished("verify off", Some(3), false), finished("verify on", Some(0), false), finished("path", Some(1), false)];
+        let answers =
+            vec![finished("verify off", Some(3), false), finished("verify on", Some(0), false), finished("path", Some(1), false)];
         assert_eq!(code(answers.clone(), Some("verify on")), 0);
         assert_eq!(code(answers.clone(), Some("verify off")), 3);
         assert_eq!(code(answers, None), 1);

@@ -186,11 +186,5 @@ fn workload(request: &GuestRequest) -> Workload {
     let (vendor, device) = ENDPOINT;
     let mut environment = request.environment.clone();
     environment.push((BUS_MASTER_ENV.to_owned(), request.bus_master.word().to_owned()));
-    Workload {
-        vendor,
-        device,
-        huge_pages: HUGE_PAGES,
-        environment,
-        steps: request.steps.clone(),
-    }
+    Workload { vendor, device, huge_pages: HUGE_PAGES, environment, steps: request.steps.clone() }
 }

@@ -54,11 +54,7 @@ fn write_step(step: &StepReport, to: &mut impl Write) -> io::Result<()> {
         for run in device.get("runs").and_then(Value::as_array).into_iter().flatten() {
             write_run(run, to)?;
         }
-        for (label, pointer) in [
-            ("cause", "/diagnosis/cause"),
-            ("fix", "/diagnosis/fix"),
-            ("path", "/path/summary"),
-        ] {
+        for (label, pointer) in [("cause", "/diagnosis/cause"), ("fix", "/diagnosis/fix"), ("path", "/path/summary")] {
             if let Some(text) = device.pointer(pointer).and_then(Value::as_str) {
                 writeln!(to, "  {label}: {}", text.replace('\n', "\n    "))?;
             }
@@ -91,7 +87,8 @@ fn write_run(run: &Value, to: &mut impl Write) -> io::Result<()> {
     let counted: Vec<String> = counts.into_iter().map(|(outcome, count)| format!("{count} {outcome}")).collect();
     writeln!(to, "  AtomicOps {atomics}: {}", counted.join(", "))?;
     if let Some(Value::Object(fabric)) = run.get("fabric") {
-        let counters: Vec<String> = fabric.iter().filter(|(_, count)| **count != 0).map(|(name, count)| format!("{name} {count}")).collect();
+        let counters: Vec<String> =
+            fabric.iter().filter(|(_, count)| **count != 0).map(|(name, count)| format!("{name} {count}")).collect();
         writeln!(to, "    endpoint: {}", counters.join(", "))?;
     }
     Ok(())

@@ -15,7 +15,8 @@ pub(super) fn functions(vendor: u16, device: u16) -> Result<Vec<PciFunction>, St
     let root = SysfsRoot::default();
     let found = find(&root, vendor, device).ok_or_else(|| format!("the guest has no PCI device {vendor:04x}:{device:04x}"))?;
     // .../pci0000:00/0000:00:01.0/0000:01:00.0: every component that is an address is a function on the way.
-    let path = fs::canonicalize(root.device_dir(&found)).map_err(|error| format!("sysfs does not say where {found} is: {error}"))?;
+    let path =
+        fs::canonicalize(root.device_dir(&found)).map_err(|error| format!("sysfs does not say where {found} is: {error}"))?;
     Ok(chain(&path).iter().filter_map(|bdf| function(&root, bdf)).collect())
 }
 

@@ -23,6 +23,10 @@ const PAGE: u64 = 4096;
 const QUEUES: u64 = 0;
 const RINGS: u64 = 64 * PAGE;
 const CODE: u64 = 128 * PAGE;
+/// Memory is taken away in pieces of this size: the IOMMU of a guest announces each page of it by itself.
+const CHUNK: u64 = 16 * PAGE;
+/// The power management capability of the founding config space.
+const POWER_MANAGEMENT: u64 = 0x50;
 /// Bytes of an AQL packet (HSA 1.2 §2.9).
 const PACKET: u64 = 64;
 /// Bytes of `amd_queue_t` (hsa/amd_hsa_queue.h), roughly: what is random need not be exact.
@@ -122,7 +126,7 @@ struct Fuzzer<'a> {
 
 impl Fuzzer<'_> {
     fn prepare(&mut self) {
-        self.driver.map(0, self.driver.bytes(Place::Arena));
+        self.map_all();
         self.allow_requests();
         for at in (0..self.driver.bytes(Place::Arena)).step_by(8) {
             let value = self.plausible();
@@ -156,6 +160,7 @@ impl Fuzzer<'_> {
             80..86 => self.store_anywhere(),
             86..90 => self.remap(),
             90..92 => self.allow_requests(),
+            92 if self.random.below(64) == 0 => self.map_all(),
             92..95 => self.command(Command::CreateQueue),
             _ => self.read_any_register(),
         }
@@ -231,10 +236,19 @@ impl Fuzzer<'_> {
         self.driver.store(Place::Doorbells, offset, index);
     }
 
+    /// All but Command and power management: without memory space or in D3 the kernel takes the BARs away from this process, which ends
+    /// the guest's program and tries nothing of the endpoint. Bus Master comes and goes by itself.
     fn write_any_config(&mut self) {
+        if self.random.below(8) == 0 {
+            let command: u16 = if self.random.below(2) == 0 { 0x0002 } else { 0x0006 };
+            return self.driver.write_config(u64::from(reg::COMMAND.0), &command.to_le_bytes());
+        }
         let (offset, value) = (self.random.below(PAGE), self.random.next().to_le_bytes());
-        let length = 1 << self.random.below(3);
-        self.driver.write_config(offset, &value[..length]);
+        let length = 1_usize << self.random.below(3);
+        let touches = |first: u64, bytes: u64| offset < first + bytes && first < offset + length as u64;
+        if !touches(u64::from(reg::COMMAND.0), 2) && !touches(POWER_MANAGEMENT, 8) {
+            self.driver.write_config(offset, &value[..length]);
+        }
     }
 
     fn store_anywhere(&mut self) {
@@ -245,17 +259,19 @@ impl Fuzzer<'_> {
         }
     }
 
-    /// Takes memory away from under the device, and gives some back. Only whole mappings can be taken away (type1v2), and the whole
-    /// arena was mapped as one at first.
+    /// Takes memory away from under the device, and mostly gives it back.
     fn remap(&mut self) {
-        let bytes = self.driver.bytes(Place::Arena);
-        self.driver.unmap(0, bytes);
-        if self.random.below(4) == 0 {
-            let half = bytes / 2;
-            self.driver.map(0, half);
-            self.driver.map(half, half);
-        } else {
-            self.driver.map(0, bytes);
+        let chunk = self.random.below(self.driver.bytes(Place::Arena) / CHUNK) * CHUNK;
+        self.driver.unmap(chunk, CHUNK);
+        if self.random.below(8) != 0 {
+            self.driver.map(chunk, CHUNK);
+        }
+    }
+
+    /// Gives back what was taken away.
+    fn map_all(&mut self) {
+        for chunk in (0..self.driver.bytes(Place::Arena)).step_by(CHUNK as usize) {
+            self.driver.map(chunk, CHUNK);
         }
     }
 }

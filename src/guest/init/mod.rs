@@ -64,7 +64,10 @@ impl Port {
 /// When this is not the first process of a machine: then nothing has been touched.
 pub fn main() -> io::Result<()> {
     if std::process::id() != 1 {
-        return Err(io::Error::new(io::ErrorKind::Unsupported, "guest-init is the first process of a guest, which this process is not"));
+        return Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "guest-init is the first process of a guest, which this process is not",
+        ));
     }
     machine::mount_file_systems();
     let mut port = Port::open();

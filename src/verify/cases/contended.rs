@@ -99,6 +99,9 @@ fn contest(
     const HOST_MOST: u64 = 20_000;
     /// Spins between two updates, uneven so that a slow device finds a gap for a CAS of its own.
     const PAUSES: [u32; 6] = [16, 32, 64, 128, 256, 512];
+    /// In a longer contest the host does nothing else.
+    const HOST_MOST_LONGER: u64 = 1_000_000;
+    let (host_most, pauses) = if longer_contest().is_some() { (HOST_MOST_LONGER, [1; 6]) } else { (HOST_MOST, PAUSES) };
     let mut packet = packet;
     let done = context.signal(1)?;
     packet.completion_signal = done.handle();
@@ -107,10 +110,10 @@ fn contest(
     thread::scope(|scope| {
         let host = scope.spawn(|| {
             let mut updates = 0;
-            while updates < HOST_MOST && (updates < HOST_LEAST || !ended.load(Ordering::Relaxed)) {
+            while updates < host_most && (updates < HOST_LEAST || !ended.load(Ordering::Relaxed)) {
                 host_update(updates);
                 begun.store(true, Ordering::Release);
-                (0..PAUSES[updates as usize % PAUSES.len()]).for_each(|_| hint::spin_loop());
+                (0..pauses[updates as usize % pauses.len()]).for_each(|_| hint::spin_loop());
                 updates += 1;
             }
             updates
@@ -145,7 +148,7 @@ fn verdict(context: &mut Context<'_>, completed: Step<()>, lost: u64, of: u64, d
 const PLAIN: &str = "This guest has one processor, translated by QEMU's TCG, which makes plain instructions of the processor's atomic ones: \
                      the loss is TCG's, not the GPU's. Give the guest two processors (-smp 2)";
 
-/// Environment variable: how often each work-item of `fetch-add-*` adds, for a longer contest than a run of all cases needs.
+/// Environment variable: how often each work-item of `fetch-add-*` adds, for a longer and closer contest than a run of all cases needs.
 const ROUNDS_ENV: &str = "AQLPROBE_CONTENDED_ROUNDS";
 
 fn longer_contest() -> Option<u32> {
