@@ -230,39 +230,48 @@ fn check(row: &Row) -> Result<(), String> {
     expect("the exit code", Some(i64::from(code)), row.runs.last().map(|run| run.exit))
 }
 
-/// 1,024 work-items that add 100 times each, and a host that adds up to 20,000 times meanwhile: 102,400 increments and more.
-const CONTEST: &str = "--env AQLPROBE_CONTENDED_ROUNDS=100 --atomics on --case fetch-add-64";
+/// 1,024 work-items that add 1,500 times each while the host adds without a pause: 1,536,000 increments and more, of 32 and of 64 bits.
+const CONTEST: &str = "--env AQLPROBE_CONTENDED_ROUNDS=1500 --atomics on --case fetch-add-*";
 
-fn contest(processors: &str) -> Result<Value, String> {
+fn contest(processors: &str) -> Result<Vec<Value>, String> {
     let (report, _) = guest("sid", &format!("{CONTEST} --processors {processors}"))?;
-    Ok(step(&report, "verify --atomics on")?["report"]["devices"][0]["runs"][0]["cases"][0].clone())
+    let cases = step(&report, "verify --atomics on")?["report"]["devices"][0]["runs"][0]["cases"].as_array().cloned();
+    cases.filter(|cases| cases.len() == 2).ok_or_else(|| "there are two cases".to_owned())
 }
 
 fn no_increment_is_lost_with_two_processors() -> Result<(), String> {
-    let case = contest("2")?;
-    expect("the outcome", case["outcome"]["kind"].as_str(), Some("completed"))?;
-    let notes = case["evidence"]["notes"].to_string();
-    let arrived =
-        notes.split('"').find_map(|note| note.strip_suffix(" increments arrived")).ok_or_else(|| format!("no count: {notes}"))?;
-    let (found, wanted) = arrived.split_once(" of ").ok_or("no count")?;
-    expect("the increments that arrived", found, wanted)?;
-    expect("at least 102,000 of them", wanted.parse::<u64>().is_ok_and(|wanted| wanted >= 102_000), true)
+    for case in contest("2")? {
+        expect("the outcome", case["outcome"]["kind"].as_str(), Some("completed"))?;
+        let notes = case["evidence"]["notes"].to_string();
+        let arrived = notes.split('"').find_map(|note| note.strip_suffix(" increments arrived"));
+        let (found, wanted) = arrived.and_then(|arrived| arrived.split_once(" of ")).ok_or_else(|| format!("no count: {notes}"))?;
+        println!("note: {} with two processors: {found} of {wanted}", case["name"]);
+        expect("the increments that arrived", found, wanted)?;
+        expect("at least 102,000 of them", wanted.parse::<u64>().is_ok_and(|wanted| wanted >= 102_000), true)?;
+    }
+    Ok(())
 }
 
 /// QEMU's TCG makes plain instructions of locked ones when there is one processor (accel/tcg, CF_PARALLEL). In a contest of this length a
 /// loss is all but certain; whether it happens is chance, so there are three tries. A loss must not be blamed on the GPU.
 fn a_loss_with_one_processor_is_named_and_not_blamed_on_the_gpu() -> Result<(), String> {
     for _ in 0..3 {
-        let case = contest("1")?;
-        match case["outcome"]["kind"].as_str() {
-            Some("completed") => println!("note: no increment was lost with one processor this time"),
-            Some("untestable") => {
-                let reason = case["outcome"]["reason"].as_str().unwrap_or_default();
-                println!("note: {reason}");
-                expect("the standing", case["standing"].as_str(), Some("skipped"))?;
-                return expect("the reason names TCG", reason.contains("TCG") && reason.contains("updates lost"), true);
+        let mut named = false;
+        for case in contest("1")? {
+            match case["outcome"]["kind"].as_str() {
+                Some("completed") => println!("note: {} with one processor: no increment lost this time", case["name"]),
+                Some("untestable") => {
+                    let reason = case["outcome"]["reason"].as_str().unwrap_or_default();
+                    println!("note: {} with one processor: {reason}", case["name"]);
+                    expect("the standing", case["standing"].as_str(), Some("skipped"))?;
+                    expect("the reason names TCG", reason.contains("TCG") && reason.contains("updates lost"), true)?;
+                    named = true;
+                }
+                other => return Err(format!("the outcome is {other:?}: {case}")),
             }
-            other => return Err(format!("the outcome is {other:?}: {case}")),
+        }
+        if named {
+            return Ok(());
         }
     }
     Err("no increment was lost with one processor in three contests".to_owned())
