@@ -181,8 +181,8 @@ fn step<'a>(report: &'a Value, name: &str) -> Result<&'a Value, String> {
     steps.iter().find(|step| step["name"] == name).ok_or_else(|| format!("no step `{name}`"))
 }
 
-fn expect<T: PartialEq + std::fmt::Debug>(what: &str, found: T, wanted: T) -> Result<(), String> {
-    if found == wanted { Ok(()) } else { Err(format!("{what}: {found:x?}, wanted {wanted:x?}")) }
+fn expect<T: PartialEq + Copy + std::fmt::Debug>(what: &str, found: T, wanted: T) -> Result<(), String> {
+    if found == wanted { Ok(()) } else { Err(format!("{what}: {found:?}, wanted {wanted:?}")) }
 }
 
 fn check_seen(report: &Value, seen: Seen) -> Result<(), String> {

@@ -122,11 +122,18 @@ pub fn run(request: &GuestRequest) -> Result<GuestReport, GuestError> {
         kernel: request.kernel.name.clone(),
         hops: request.hops,
         requester_enable: request.requester_enable,
-        endpoint_log: booted.endpoint_log,
-        qemu_log: booted.qemu_log,
+        endpoint_log: shortened(&booted.endpoint_log, folder.path()),
+        qemu_log: shortened(&booted.qemu_log, folder.path()),
     };
     let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(GuestReport::joined(started_at, duration_ms, host, booted.answers, request.deciding.as_deref()))
+}
+
+/// The end of a log, without the name of the temporary directory, which is gone and different every time.
+fn shortened(log: &[String], folder: &Path) -> Vec<String> {
+    const LINES: usize = 200;
+    let folder = format!("{}/", folder.display());
+    log[log.len().saturating_sub(LINES)..].iter().map(|line| line.replace(&folder, "")).collect()
 }
 
 /// A kernel that KVM cannot run does not say so: it stays silent. So KVM gets one try of a few seconds.
@@ -143,7 +150,11 @@ fn boot_with_fallback(
         match try_with(Accelerator::Kvm, BOOT_KVM) {
             Ok(booted) => return Ok((Accelerator::Kvm, None, booted)),
             Err(error @ (BootError::NotBooted { .. } | BootError::EndedEarly { step: None, .. })) => {
-                let note = format!("KVM was tried first: {error}");
+                let words = error.to_string();
+                let telling = words.lines().find(|line| line.contains("KVM internal error"));
+                let first = words.lines().next().unwrap_or_default();
+                let note =
+                    format!("KVM was tried first: {}", telling.map_or_else(|| first.to_owned(), |line| format!("{first} {line}")));
                 return Ok((Accelerator::Tcg, Some(note), try_with(Accelerator::Tcg, BOOT_TCG)?));
             }
             Err(error) => return Err(error),
