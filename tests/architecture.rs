@@ -23,8 +23,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("verify", &["hsa", "aql", "pci", "kfd", "kernels", "report", "rocr"]),
     ("model", &["aql", "pci", "kfd", "hsa::sys"]),
     ("runtime", &["aql", "pci", "hsa::sys", "model"]),
+    ("guest", &["pci", "report"]),
+    ("guest/run.rs", &["pci", "report", "runtime::device"]),
+    ("guest/init/fuzz.rs", &["pci", "report", "model::endpoint_registers", "runtime::device"]),
     ("cli/endpoint.rs", &["model::target", "model::vfio_user", "pci", "report"]),
-    ("cli", &["verify", "report", "audit", "hsa", "pci", "kfd", "kernels", "rocr"]),
+    ("cli", &["verify", "report", "audit", "hsa", "pci", "kfd", "kernels", "rocr", "guest"]),
     ("main.rs", &[]),
     ("lib.rs", &[]),
 ];

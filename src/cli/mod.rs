@@ -3,6 +3,7 @@
 mod atomics;
 mod endpoint;
 mod failure;
+mod guest;
 mod output;
 mod path;
 mod progress;
@@ -38,8 +39,13 @@ enum Command {
     Verify(Box<verify::Arguments>),
     Path(path::Arguments),
     Atomics(atomics::Arguments),
-    Run(run::Arguments),
     Endpoint(endpoint::Arguments),
+    Run(run::Arguments),
+    Guest(Box<guest::Arguments>),
+    #[command(hide = true)]
+    GuestInit,
+    #[command(hide = true)]
+    GuestFuzz(guest::FuzzArguments),
     #[command(hide = true)]
     Worker(worker::Arguments),
 }
@@ -58,8 +64,11 @@ pub fn main() -> ExitCode {
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Path(arguments) => path::run(&arguments),
         Command::Atomics(arguments) => atomics::run(&arguments),
-        Command::Run(arguments) => run::run(&arguments),
         Command::Endpoint(arguments) => endpoint::run(&arguments),
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Guest(arguments) => guest::run(&arguments),
+        Command::GuestInit => guest::init(),
+        Command::GuestFuzz(arguments) => guest::fuzz(&arguments),
         Command::Worker(arguments) => Ok(worker::run(&arguments)),
     };
     ExitCode::from(status.unwrap_or_else(|failure: Failure| failure.report()))

@@ -5,12 +5,14 @@
 //! silently in seven situations; each of them is a condition here.
 
 mod detect;
+mod emulation;
 mod plan;
 mod qemu;
 mod recipes;
 mod why;
 
 pub use detect::{Chipset, Hypervisor, Machine, MachineType, detect};
+pub use emulation::locked_instructions_are_plain;
 pub use plan::{CapabilityInGuest, Condition, ConditionKind, GuestKernels, GuestPlan, Placement, PlanRequest, plan};
 pub use qemu::{QemuVersion, QemuVersionError};
 pub use recipes::{Recipes, recipes};

@@ -67,6 +67,30 @@ impl Function {
         Ok(ConfigSpace::from_bytes(bytes))
     }
 
+    /// Reads any bytes of the registers' BAR, whatever they are.
+    ///
+    /// # Errors
+    /// The device does not answer.
+    pub fn read_raw_registers(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        self.read(self.registers.offset.wrapping_add(offset), bytes)
+    }
+
+    /// Writes any bytes of the registers' BAR, whatever they mean.
+    ///
+    /// # Errors
+    /// The device does not answer.
+    pub fn write_raw_registers(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.write(self.registers.offset.wrapping_add(offset), bytes)
+    }
+
+    /// Writes any bytes of config space.
+    ///
+    /// # Errors
+    /// The kernel or the device refuses.
+    pub fn write_raw_config(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.write(self.config.offset.wrapping_add(offset), bytes)
+    }
+
     fn read(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
         let length = bytes.len();
         let read = rustix::io::pread(&self.device, bytes, offset)?;

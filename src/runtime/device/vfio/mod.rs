@@ -9,6 +9,7 @@ mod control;
 mod doorbell;
 mod error;
 mod function;
+pub mod hostile;
 mod ioctl;
 mod mapping;
 mod memory;
