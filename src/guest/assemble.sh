@@ -79,14 +79,14 @@ apt_for() {
     apt-get "${apt_options[@]}" update -qq >&2 || die "$mirror did not answer for the suite $suite"
 }
 
-# fetch DIRECTORY PACKAGE...: downloads and unpacks into DIRECTORY/root, and notes what that was.
+# fetch DIRECTORY PACKAGE...: downloads and unpacks into DIRECTORY/unpacked, and notes what that was.
 fetch() {
     local directory=$1
     shift
-    mkdir -p "$directory/debs" "$directory/root"
+    mkdir -p "$directory/debs" "$directory/unpacked"
     (cd "$directory/debs" && apt-get "${apt_options[@]}" download -qq "$@" >&2) || die "the mirror does not have all of: $*"
     for package in "$directory"/debs/*.deb; do
-        dpkg-deb -x "$package" "$directory/root" || die "cannot unpack $(basename "$package")"
+        dpkg-deb -x "$package" "$directory/unpacked" || die "cannot unpack $(basename "$package")"
     done
     {
         printf 'recipe %s\n' "$recipe"
@@ -94,7 +94,7 @@ fetch() {
             printf 'package %s %s\n' "$(dpkg-deb -f "$package" Package)" "$(dpkg-deb -f "$package" Version)"
         done
     } >"$directory/packages.txt"
-    say "$(ls "$directory/debs" | wc -l) packages, $(du -cm "$directory"/debs/*.deb | tail -1 | cut -f 1) MB downloaded, $(du -sm "$directory/root" | cut -f 1) MB unpacked"
+    say "$(ls "$directory/debs" | wc -l) packages, $(du -cm "$directory"/debs/*.deb | tail -1 | cut -f 1) MB downloaded, $(du -sm "$directory/unpacked" | cut -f 1) MB unpacked"
 }
 
 assemble_qemu() {
@@ -104,12 +104,12 @@ assemble_qemu() {
     [ ${#packages[@]} -gt 1 ] || die "apt does not say what qemu-system-x86 needs"
     say "QEMU"
     fetch "$work/qemu" "${packages[@]}"
-    libraries=$work/qemu/root/usr/lib/x86_64-linux-gnu
-    unresolved=$("$libraries/ld-linux-x86-64.so.2" --library-path "$libraries" --list "$work/qemu/root/usr/bin/qemu-system-x86_64" 2>&1 | grep 'not found' || true)
+    libraries=$work/qemu/unpacked/usr/lib/x86_64-linux-gnu
+    unresolved=$("$libraries/ld-linux-x86-64.so.2" --library-path "$libraries" --list "$work/qemu/unpacked/usr/bin/qemu-system-x86_64" 2>&1 | grep 'not found' || true)
     [ -z "$unresolved" ] || die "QEMU needs what no unpacked package has:" "$unresolved"
-    mv "$work/qemu/packages.txt" "$work/qemu/root/"
+    mv "$work/qemu/packages.txt" "$work/qemu/unpacked/"
     rm -rf "$destination/qemu"
-    mv "$work/qemu/root" "$destination/qemu"
+    mv "$work/qemu/unpacked" "$destination/qemu"
 }
 
 assemble_kernel() {
@@ -126,14 +126,14 @@ assemble_kernel() {
     else
         fetch "$directory" "$image"
     fi
-    vmlinuz=$(find "$directory/root" -name 'vmlinuz*' -type f | head -1)
+    vmlinuz=$(find "$directory/unpacked" -name 'vmlinuz*' -type f | head -1)
     [ -n "$vmlinuz" ] || die "the packages of $version hold no vmlinuz: their layout has changed, and this script must follow"
-    tree=$(find "$directory/root" -type d -path "*/modules/$version/kernel" | head -1)
+    tree=$(find "$directory/unpacked" -type d -path "*/modules/$version/kernel" | head -1)
     mkdir -p "$result/modules"
     cp "$vmlinuz" "$result/vmlinuz"
     printf '%s\n' "$version" >"$result/release"
     for module in "${modules[@]}"; do
-        file=$(find "${tree:-$directory/root}" -name "$module.ko*" | head -1)
+        file=$(find "${tree:-$directory/unpacked}" -name "$module.ko*" | head -1)
         [ -n "$file" ] || continue
         case $file in
         *.xz) xz -dc "$file" ;;
