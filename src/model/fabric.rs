@@ -65,6 +65,45 @@ pub struct FabricCounters {
     pub not_a_pcie_operation: u64,
 }
 
+impl FabricCounters {
+    /// From the counters in the order of their file, which is that of the fields.
+    #[must_use]
+    pub const fn from_file_order(counters: [u64; COUNTERS]) -> Self {
+        let [
+            performed,
+            requester_disabled,
+            bus_master_disabled,
+            unsupported_request,
+            routing_unsupported,
+            egress_blocked,
+            not_a_pcie_operation,
+        ] = counters;
+        Self {
+            performed,
+            requester_disabled,
+            bus_master_disabled,
+            unsupported_request,
+            routing_unsupported,
+            egress_blocked,
+            not_a_pcie_operation,
+        }
+    }
+
+    /// The counters in the order of their file.
+    #[must_use]
+    pub const fn in_file_order(&self) -> [u64; COUNTERS] {
+        [
+            self.performed,
+            self.requester_disabled,
+            self.bus_master_disabled,
+            self.unsupported_request,
+            self.routing_unsupported,
+            self.egress_blocked,
+            self.not_a_pcie_operation,
+        ]
+    }
+}
+
 /// Why the path cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum PathError {
@@ -183,17 +222,7 @@ impl PciPath {
     /// What the counters say now.
     #[must_use]
     pub fn counters(&self) -> FabricCounters {
-        let counters = self.counters.read();
-        let dropped = |reason: DropReason| counters[reason.counter()];
-        FabricCounters {
-            performed: counters[PERFORMED],
-            requester_disabled: dropped(DropReason::RequesterDisabled),
-            bus_master_disabled: dropped(DropReason::BusMasterDisabled),
-            unsupported_request: dropped(DropReason::UnsupportedRequest),
-            routing_unsupported: dropped(DropReason::RoutingUnsupported),
-            egress_blocked: dropped(DropReason::EgressBlocked),
-            not_a_pcie_operation: dropped(DropReason::NotAPcieOperation),
-        }
+        FabricCounters::from_file_order(self.counters.read())
     }
 
     #[inline]

@@ -104,7 +104,9 @@ impl RegisterFile {
             Register::Result => self.result,
             Register::VramBase => works.gpu.vram_base().unwrap_or_default().0,
             Register::VramBytes => works.gpu.vram().length(),
-            Register::Fabric(index) => gpu.map_or(0, |gpu| fabric_counter(gpu, index)),
+            Register::Fabric(index) => {
+                gpu.and_then(|gpu| gpu.fabric_counters().in_file_order().get(usize::from(index)).copied()).unwrap_or(0)
+            }
             Register::FaultCount => gpu.map_or(0, Gpu::fault_count),
             Register::FaultLength => {
                 self.fault_text = gpu.and_then(Gpu::last_fault).map_or_else(Vec::new, |fault| shortened(fault.to_string()));
@@ -208,21 +210,6 @@ fn status_of(error: &GpuError) -> Status {
         GpuError::QueueMemory(_) => Status::QueueMemory,
         GpuError::TooManyQueues { .. } => Status::TooManyQueues,
         GpuError::Endpoint(_) | GpuError::Path(_) | GpuError::Thread(_) | GpuError::Shadow(_) => Status::DeviceFailed,
-    }
-}
-
-/// In the order of the counters' file.
-fn fabric_counter(gpu: &Gpu, index: u8) -> u64 {
-    let counters = gpu.fabric_counters();
-    match index {
-        0 => counters.performed,
-        1 => counters.requester_disabled,
-        2 => counters.bus_master_disabled,
-        3 => counters.unsupported_request,
-        4 => counters.routing_unsupported,
-        5 => counters.egress_blocked,
-        6 => counters.not_a_pcie_operation,
-        _ => 0,
     }
 }
 

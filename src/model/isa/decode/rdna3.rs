@@ -5,7 +5,7 @@ use super::vector::{Operands, VCC, VECTOR, short};
 use super::{Decoded, Flat, Opcodes, Second, Smem, Vop2, Vop3, Words, lds, short_encoding, size_with_literal};
 use crate::model::bus::RmwOp;
 use crate::model::isa::instruction::{
-    Coherence, DualHalf, DualOp, FloatBinary, FloatModifiers, Instruction, LaneExchange, LdsAtomic, OldValue, ScalarOffset,
+    Coherence, DualHalf, DualOp, FloatBinary, Instruction, LaneExchange, LdsAtomic, OldValue, ScalarOffset,
 };
 use crate::model::isa::operand::{
     AddressBase, GlobalAddress, LITERAL, OperandSize, ScalarRegister, ScratchAddress, Segment, VectorRegister, VectorSource,
@@ -73,12 +73,7 @@ fn vop3(opcodes: &Opcodes, words: Words, second: Second, third: Option<u32>) -> 
         sources,
         literal: if has_literal { Some(third?) } else { None },
         numbering: words.numbering,
-        modifiers: FloatModifiers {
-            absolute,
-            negate: second.bits(29, 3) as u8,
-            output_scale: second.bits(27, 2) as u8,
-            clamp: words.bits(15, 1) == 1,
-        },
+        modifiers: super::vector::float_modifiers(words, second, absolute),
     };
     let instruction = match op {
         Vop3::Compare(test, effect) if opcode & COMPARE_TO_EXEC != 0 => operands.compare(test, effect, ScalarRegister::EXEC),

@@ -223,6 +223,16 @@ pub(super) fn vopc(opcodes: &Opcodes, words: Words) -> Option<Decoded> {
     Some(Decoded { instruction, words: size_with_literal(words.bits(0, 9)) })
 }
 
+/// Source and result modifiers, which are where they are in VOP3 of every generation; the absolute-value bits may be taken.
+pub(super) const fn float_modifiers(words: Words, second: Second, absolute: u8) -> FloatModifiers {
+    FloatModifiers {
+        absolute,
+        negate: second.bits(29, 3) as u8,
+        output_scale: second.bits(27, 2) as u8,
+        clamp: words.bits(15, 1) == 1,
+    }
+}
+
 pub(super) fn vop3(opcodes: &Opcodes, words: Words, second: Second) -> Option<Instruction> {
     let op = (opcodes.vop3)(words.bits(16, 10))?;
     let has_scalar_destination = matches!(op, Vop3::Short2(Vop2::Carry(_)) | Vop3::MultiplyAdd64(_));
@@ -239,12 +249,7 @@ pub(super) fn vop3(opcodes: &Opcodes, words: Words, second: Second) -> Option<In
         // VOP3 has no room for one on this generation.
         literal: None,
         numbering: words.numbering,
-        modifiers: FloatModifiers {
-            absolute,
-            negate: second.bits(29, 3) as u8,
-            output_scale: second.bits(27, 2) as u8,
-            clamp: words.bits(15, 1) == 1,
-        },
+        modifiers: float_modifiers(words, second, absolute),
     };
     match op {
         // These have no place for their literal here.

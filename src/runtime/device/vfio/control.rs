@@ -5,7 +5,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::error::VfioError;
 use crate::model::endpoint_registers::{Command, FABRIC_COUNTERS, FAULT_TEXT_BYTES, MAGIC, Register, Status, VERSION};
-use crate::model::fabric::FabricCounters;
 use crate::model::gpu::{QueueDescriptor, QueueId};
 use crate::model::target::Target;
 
@@ -150,28 +149,6 @@ impl<Registers: RegisterFile> Control<Registers> {
             *counter = self.read(Register::Fabric(index))?;
         }
         Ok(counters)
-    }
-}
-
-/// Names the counters.
-pub const fn named(counters: [u64; FABRIC_COUNTERS as usize]) -> FabricCounters {
-    let [
-        performed,
-        requester_disabled,
-        bus_master_disabled,
-        unsupported_request,
-        routing_unsupported,
-        egress_blocked,
-        not_a_pcie_operation,
-    ] = counters;
-    FabricCounters {
-        performed,
-        requester_disabled,
-        bus_master_disabled,
-        unsupported_request,
-        routing_unsupported,
-        egress_blocked,
-        not_a_pcie_operation,
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::model::address::GpuVa;
+use crate::model::fabric::FabricCounters;
 
 /// A device that is a table, and answers commands as its documentation says.
 struct Fake {
@@ -127,6 +128,6 @@ fn counters_keep_the_order_of_the_file() {
     for index in 0..7 {
         fake = fake.with(Register::Fabric(index), u64::from(index) + 10);
     }
-    let counters = named(Control::open(fake).unwrap().fabric().unwrap());
+    let counters = FabricCounters::from_file_order(Control::open(fake).unwrap().fabric().unwrap());
     assert_eq!((counters.performed, counters.requester_disabled, counters.not_a_pcie_operation), (10, 11, 16));
 }

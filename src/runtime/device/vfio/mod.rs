@@ -195,7 +195,7 @@ impl Device for VfioDevice {
     }
 
     fn fabric_counters(&self) -> Option<FabricCounters> {
-        self.control.fabric().ok().map(control::named)
+        self.control.fabric().ok().map(FabricCounters::from_file_order)
     }
 }
 
