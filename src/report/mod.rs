@@ -5,8 +5,10 @@
 
 pub mod audit_json;
 pub mod audit_text;
+pub mod document;
 mod evidence;
 pub mod json;
+pub mod latency;
 mod outcome;
 mod path;
 mod run;
@@ -16,12 +18,13 @@ mod style;
 mod table;
 pub mod text;
 
+pub use document::{Document, DocumentError, DocumentKind};
 pub use evidence::{Evidence, FabricCounters, OutputEvidence, QueueEvidence, SignalEvidence};
 pub use outcome::{Outcome, Standing};
 pub use path::{Bit, HopReport, HopRole, KfdAcceptance, KfdReport, PathCapability, PathReport};
 pub use run::{
     AtomicsMode, BedKind, BedReport, CaseReport, DeviceReport, Diagnosis, ExitCode, Prediction, Report, RequesterReadback,
-    RunReport, Tool, Verdict,
+    RunReport, Tool, UnknownExitCode, Verdict, VerdictWord,
 };
 pub use runtime::{AgentFacts, Doorbell, DriverFacts, EnvironmentVariable, RuntimeFacts};
 pub use style::{Colour, TextStyle};

@@ -1,17 +1,21 @@
 //! One invocation: the bed, the devices, a run of the cases per state of AtomicOps, and the verdict.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::document::DocumentKind;
 use super::evidence::{Evidence, FabricCounters};
 use super::outcome::{Outcome, Standing};
 use super::path::{KfdReport, PathReport};
 use super::runtime::{AgentFacts, Doorbell, RuntimeFacts};
 
 /// Everything `aqlprobe verify` found.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Report {
+    /// [`DocumentKind::Verify`].
+    pub document: DocumentKind,
     /// Version of this layout; grows with every incompatible change. See [`Report::SCHEMA_VERSION`].
     pub schema_version: u32,
     /// Who wrote it.
@@ -39,17 +43,17 @@ impl Report {
 }
 
 /// Name and version of the program.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Tool {
     /// `aqlprobe`.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// Its package version.
-    pub version: &'static str,
+    pub version: Cow<'static, str>,
 }
 
 impl Tool {
     /// This build.
-    pub const THIS: Self = Self { name: "aqlprobe", version: env!("CARGO_PKG_VERSION") };
+    pub const THIS: Self = Self { name: Cow::Borrowed("aqlprobe"), version: Cow::Borrowed(env!("CARGO_PKG_VERSION")) };
 }
 
 /// Which test bed answered (docs/architecture.md, "Test beds").
@@ -71,7 +75,7 @@ pub enum BedKind {
 }
 
 /// The bed, in every report.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BedReport {
     /// Which.
     pub kind: BedKind,
@@ -147,7 +151,7 @@ pub enum RequesterReadback {
 }
 
 /// One GPU.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DeviceReport {
     /// Its position among the runtime's GPU agents.
     pub index: usize,
@@ -178,7 +182,7 @@ pub struct DeviceReport {
 }
 
 /// The expectation for the run without AtomicOps.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prediction {
     /// `completion-lost`, `completes` or `unknown`.
     pub without_atomics: String,
@@ -187,7 +191,7 @@ pub struct Prediction {
 }
 
 /// All cases in one state of AtomicOps.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RunReport {
     /// The state asked for.
     pub atomics: AtomicsMode,
@@ -196,7 +200,7 @@ pub struct RunReport {
     /// The cases, in order.
     pub cases: Vec<CaseReport>,
     /// How often ROCr aborted by a defect of its own model mode, whereupon the case was tried once more.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub rocr_aborts: u32,
     /// What the path did over the whole run, on beds that count it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -209,7 +213,7 @@ const fn is_zero(count: &u32) -> bool {
 }
 
 /// One case.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CaseReport {
     /// Its name, as `--case` matches it.
     pub name: String,
@@ -230,7 +234,7 @@ pub struct CaseReport {
 }
 
 /// Verdict on one device or one invocation: a sentence, the cause and the exact fix.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Diagnosis {
     /// One sentence.
     pub summary: String,
@@ -245,19 +249,51 @@ pub struct Diagnosis {
 }
 
 /// The last word.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Verdict {
-    /// `PASS`, `FAIL`, `HANG` or `NO GPU TESTED`.
-    pub word: &'static str,
+    /// In a word.
+    pub word: VerdictWord,
     /// One sentence.
     pub sentence: String,
     /// The process's exit code.
     pub exit_code: ExitCode,
 }
 
+/// A verdict in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum VerdictWord {
+    /// Every check passed.
+    #[serde(rename = "PASS")]
+    Pass,
+    /// A check failed.
+    #[serde(rename = "FAIL")]
+    Fail,
+    /// A signal never fired.
+    #[serde(rename = "HANG")]
+    Hang,
+    /// Everything passed, and something is worse than it should be.
+    #[serde(rename = "DEGRADED")]
+    Degraded,
+    /// Whatever passed, it was no hardware.
+    #[serde(rename = "NO GPU TESTED")]
+    NoGpuTested,
+}
+
+impl fmt::Display for VerdictWord {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Pass => "PASS",
+            Self::Fail => "FAIL",
+            Self::Hang => "HANG",
+            Self::Degraded => "DEGRADED",
+            Self::NoGpuTested => "NO GPU TESTED",
+        })
+    }
+}
+
 /// Exit codes are an interface (docs/architecture.md, "Exit codes").
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(into = "u8")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "u8", try_from = "u8")]
 pub enum ExitCode {
     /// Every check passed.
     Pass,
@@ -269,6 +305,24 @@ pub enum ExitCode {
     Hang,
     /// No hardware was tested.
     NoHardware,
+    /// Everything passed, and something is worse than it should be (`--strict`).
+    Degraded,
+}
+
+/// A number that is no exit code of this program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} is no exit code of aqlprobe: they go from 0 to 5")]
+pub struct UnknownExitCode(pub u8);
+
+impl TryFrom<u8> for ExitCode {
+    type Error = UnknownExitCode;
+
+    fn try_from(status: u8) -> Result<Self, UnknownExitCode> {
+        [Self::Pass, Self::CheckFailed, Self::Usage, Self::Hang, Self::NoHardware, Self::Degraded]
+            .into_iter()
+            .find(|code| code.status() == status)
+            .ok_or(UnknownExitCode(status))
+    }
 }
 
 impl ExitCode {
@@ -281,6 +335,7 @@ impl ExitCode {
             Self::Usage => 2,
             Self::Hang => 3,
             Self::NoHardware => 4,
+            Self::Degraded => 5,
         }
     }
 }

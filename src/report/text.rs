@@ -81,7 +81,7 @@ fn verdict_line(report: &Report, style: TextStyle) -> String {
     let verdict = &report.verdict;
     let tone = match verdict.exit_code {
         ExitCode::Pass => Tone::Good,
-        ExitCode::NoHardware => Tone::Expected,
+        ExitCode::NoHardware | ExitCode::Degraded => Tone::Expected,
         ExitCode::CheckFailed | ExitCode::Usage | ExitCode::Hang => Tone::Bad,
     };
     format!("{}: {}", style.dress(tone, verdict.word), tame(&verdict.sentence))

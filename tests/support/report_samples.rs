@@ -1,10 +1,10 @@
 //! Reports made by hand, as a run on each bed would fill them. Values of the Fiji are those of its public dump.
 
 use aqlprobe::report::{
-    AgentFacts, AtomicsMode, BedKind, BedReport, Bit, CaseReport, DeviceReport, Diagnosis, Doorbell, DriverFacts,
+    AgentFacts, AtomicsMode, BedKind, BedReport, Bit, CaseReport, DeviceReport, Diagnosis, DocumentKind, Doorbell, DriverFacts,
     EnvironmentVariable, Evidence, ExitCode, FabricCounters, HopReport, HopRole, KfdAcceptance, KfdReport, Outcome, OutputEvidence,
     PathCapability, PathReport, Prediction, QueueEvidence, Report, RequesterReadback, RunReport, RuntimeFacts, SignalEvidence,
-    Standing, Tool, Verdict,
+    Standing, Tool, Verdict, VerdictWord,
 };
 
 pub const WORK_ITEMS: u64 = 1024 * 1024;
@@ -148,6 +148,7 @@ pub fn device(runs: Vec<RunReport>, diagnosis: Diagnosis) -> DeviceReport {
 
 fn report(bed: BedReport, device: DeviceReport, verdict: Verdict) -> Report {
     Report {
+        document: DocumentKind::Verify,
         schema_version: Report::SCHEMA_VERSION,
         tool: Tool::THIS,
         bed,
@@ -176,7 +177,7 @@ pub fn embedded_both() -> Report {
         bed(BedKind::Embedded),
         device(vec![run_off(), run_on()], diagnosis),
         Verdict {
-            word: "PASS",
+            word: VerdictWord::Pass,
             sentence: "every case passed with AtomicOps on the software GPU; no hardware was tested.".to_owned(),
             exit_code: ExitCode::Pass,
         },
@@ -194,7 +195,7 @@ pub fn embedded_off() -> Report {
     report(
         bed(BedKind::Embedded),
         device(vec![run_off()], diagnosis),
-        Verdict { word: "HANG", sentence: "a completion signal never fired.".to_owned(), exit_code: ExitCode::Hang },
+        Verdict { word: VerdictWord::Hang, sentence: "a completion signal never fired.".to_owned(), exit_code: ExitCode::Hang },
     )
 }
 
@@ -205,7 +206,7 @@ pub fn self_test() -> Report {
         BedReport { kind: BedKind::EmbeddedSelfTest, reason: Some("/dev/kfd does not exist".to_owned()), ..bed(BedKind::Embedded) };
     report.no_gpu = Some("the HSA runtime /lib/x.so loads, but there is no /dev/kfd. To test a GPU, get one.".to_owned());
     report.verdict =
-        Verdict { word: "NO GPU TESTED", sentence: "the self-test passed.".to_owned(), exit_code: ExitCode::NoHardware };
+        Verdict { word: VerdictWord::NoGpuTested, sentence: "the self-test passed.".to_owned(), exit_code: ExitCode::NoHardware };
     report
 }
 
@@ -290,7 +291,7 @@ pub fn hardware_with_every_outcome() -> Report {
     let mut report = report(
         BedReport { runtime: "/opt/rocm/lib/libhsa-runtime64.so.1".to_owned(), ..bed(BedKind::Hardware) },
         device(runs, diagnosis),
-        Verdict { word: "FAIL", sentence: "11 cases failed.".to_owned(), exit_code: ExitCode::CheckFailed },
+        Verdict { word: VerdictWord::Fail, sentence: "11 cases failed.".to_owned(), exit_code: ExitCode::CheckFailed },
     );
     report.runtime = system_runtime();
     report.devices[0].agent = AgentFacts {

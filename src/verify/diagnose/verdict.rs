@@ -1,6 +1,6 @@
 //! The last word: all devices, and whether any of them was a GPU.
 
-use crate::report::{BedKind, BedReport, DeviceReport, ExitCode, Verdict};
+use crate::report::{BedKind, BedReport, DeviceReport, ExitCode, Verdict, VerdictWord};
 
 /// What the devices' diagnoses come to on this bed.
 ///
@@ -26,12 +26,12 @@ pub fn verdict(bed: &BedReport, devices: &[DeviceReport]) -> Verdict {
     };
     match (bed.kind, code) {
         (BedKind::EmbeddedSelfTest, ExitCode::CheckFailed) => Verdict {
-            word: "FAIL",
+            word: VerdictWord::Fail,
             sentence: format!("no GPU was tested, and the self-test on the embedded software GPU failed: {summary}"),
             exit_code: ExitCode::CheckFailed,
         },
         (BedKind::EmbeddedSelfTest, _) => Verdict {
-            word: "NO GPU TESTED",
+            word: VerdictWord::NoGpuTested,
             sentence: format!(
                 "no GPU was tested{}; self-test of the harness on the embedded software GPU: {summary}",
                 bed.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default()
@@ -39,12 +39,12 @@ pub fn verdict(bed: &BedReport, devices: &[DeviceReport]) -> Verdict {
             exit_code: ExitCode::NoHardware,
         },
         (BedKind::UnaskedModel, ExitCode::CheckFailed) => Verdict {
-            word: "FAIL",
+            word: VerdictWord::Fail,
             sentence: format!("no GPU was tested, and the check of a device model failed: {summary}"),
             exit_code: ExitCode::CheckFailed,
         },
         (BedKind::UnaskedModel, _) => Verdict {
-            word: "NO GPU TESTED",
+            word: VerdictWord::NoGpuTested,
             sentence: format!(
                 "no GPU was tested{}; the device model: {summary}",
                 bed.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default()
@@ -63,11 +63,12 @@ pub fn verdict(bed: &BedReport, devices: &[DeviceReport]) -> Verdict {
     }
 }
 
-const fn word(code: ExitCode) -> &'static str {
+const fn word(code: ExitCode) -> VerdictWord {
     match code {
-        ExitCode::Pass => "PASS",
-        ExitCode::Hang => "HANG",
-        ExitCode::CheckFailed | ExitCode::Usage | ExitCode::NoHardware => "FAIL",
+        ExitCode::Pass => VerdictWord::Pass,
+        ExitCode::Hang => VerdictWord::Hang,
+        ExitCode::CheckFailed | ExitCode::Usage | ExitCode::NoHardware => VerdictWord::Fail,
+        ExitCode::Degraded => VerdictWord::Degraded,
     }
 }
 
@@ -99,10 +100,10 @@ mod tests {
         }
     }
 
-    fn row(kind: BedKind, codes: &[ExitCode]) -> (&'static str, ExitCode, String) {
+    fn row(kind: BedKind, codes: &[ExitCode]) -> (String, ExitCode, String) {
         let devices: Vec<_> = codes.iter().copied().map(device).collect();
         let verdict = verdict(&bed(kind), &devices);
-        (verdict.word, verdict.exit_code, verdict.sentence)
+        (verdict.word.to_string(), verdict.exit_code, verdict.sentence)
     }
 
     #[test]
@@ -115,7 +116,7 @@ mod tests {
             (vec![], "FAIL", CheckFailed),
         ] {
             let found = row(BedKind::Hardware, &codes);
-            assert_eq!((found.0, found.1), (word, code), "{codes:?}");
+            assert_eq!((found.0.as_str(), found.1), (word, code), "{codes:?}");
         }
     }
 
@@ -123,7 +124,7 @@ mod tests {
     fn a_self_test_never_passes_and_says_why_no_gpu_was_tested() {
         for code in [ExitCode::Pass, ExitCode::Hang] {
             let (word, exit, sentence) = row(BedKind::EmbeddedSelfTest, &[code]);
-            assert_eq!((word, exit), ("NO GPU TESTED", ExitCode::NoHardware));
+            assert_eq!((word.as_str(), exit), ("NO GPU TESTED", ExitCode::NoHardware));
             assert!(sentence.starts_with("no GPU was tested (there is no /dev/kfd)"), "{sentence}");
         }
         assert_eq!(row(BedKind::EmbeddedSelfTest, &[ExitCode::CheckFailed]).1, ExitCode::CheckFailed);
@@ -145,7 +146,7 @@ mod tests {
         assert_eq!(row(BedKind::RocrModel, &[ExitCode::Pass]).1, ExitCode::Pass);
         for code in [ExitCode::Pass, ExitCode::Hang] {
             let (word, exit, sentence) = row(BedKind::UnaskedModel, &[code]);
-            assert_eq!((word, exit), ("NO GPU TESTED", ExitCode::NoHardware));
+            assert_eq!((word.as_str(), exit), ("NO GPU TESTED", ExitCode::NoHardware));
             assert!(sentence.starts_with("no GPU was tested"), "{sentence}");
         }
         assert_eq!(row(BedKind::UnaskedModel, &[ExitCode::CheckFailed]).1, ExitCode::CheckFailed);

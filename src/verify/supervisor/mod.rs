@@ -18,8 +18,8 @@ use crate::hsa::RuntimeChoice;
 use crate::pci::Bdf;
 use crate::pci::tree::FABRIC_COUNTERS_FILE;
 use crate::report::{
-    AtomicsMode, BedKind, BedReport, CaseReport, DeviceReport, Doorbell, Evidence, FabricCounters, Outcome, PathReport, Prediction,
-    Report, RequesterReadback, RunReport, Standing, Tool,
+    AtomicsMode, BedKind, BedReport, CaseReport, DeviceReport, DocumentKind, Doorbell, Evidence, FabricCounters, Outcome,
+    PathReport, Prediction, Report, RequesterReadback, RunReport, Standing, Tool,
 };
 
 use super::Observer;
@@ -52,6 +52,7 @@ pub fn run(request: &VerifyRequest, observer: &mut dyn Observer) -> Result<Repor
     let devices = chosen.iter().map(|agent| bench.device(agent, modes)).collect::<Result<Vec<_>, _>>()?;
     let verdict = verdict::verdict(&bed.report, &devices);
     Ok(Report {
+        document: DocumentKind::Verify,
         schema_version: Report::SCHEMA_VERSION,
         tool: Tool::THIS,
         bed: bed.report.clone(),

@@ -1,0 +1,322 @@
+//! What `aqlprobe latency` measured: every raw sample, what they come to, and what stood around the measurement.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::document::DocumentKind;
+use super::run::{AtomicsMode, BedReport, RequesterReadback, Tool, Verdict};
+use super::runtime::{AgentFacts, Doorbell, RuntimeFacts};
+
+/// Everything `aqlprobe latency` measured.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LatencyReport {
+    /// [`DocumentKind::Latency`].
+    pub document: DocumentKind,
+    /// Version of this layout; grows with every incompatible change.
+    pub schema_version: u32,
+    /// Who wrote it.
+    pub tool: Tool,
+    /// What was measured on.
+    pub bed: BedReport,
+    /// Why no GPU could be measured, with what to do next, where the bed is a self-test.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_gpu: Option<String>,
+    /// What the runtime said of itself.
+    pub runtime: RuntimeFacts,
+    /// The machine around it.
+    pub host: HostReport,
+    /// Seconds since the epoch, UTC.
+    pub started_at: u64,
+    /// How long the whole invocation took.
+    pub duration_ms: u64,
+    /// What was asked for.
+    pub settings: LatencySettings,
+    /// What the host's clock costs.
+    pub timer: TimerReport,
+    /// One entry per device measured.
+    pub devices: Vec<LatencyDevice>,
+    /// The last word.
+    pub verdict: Verdict,
+}
+
+impl LatencyReport {
+    /// The layout that this version of the tool writes.
+    pub const SCHEMA_VERSION: u32 = 1;
+}
+
+/// The machine that measured.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct HostReport {
+    /// Processor model; empty when it cannot be told.
+    pub cpu: String,
+    /// Logical processors.
+    pub logical_cpus: u32,
+    /// Kernel release.
+    pub kernel: String,
+    /// Hypervisor by name, when this is a guest of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hypervisor: Option<String>,
+    /// Frequency governor of the measuring processor, when the kernel says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub governor: Option<String>,
+    /// One-minute load average when the measurement began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load_average: Option<f64>,
+}
+
+/// What was asked for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LatencySettings {
+    /// What one round trip is.
+    pub mode: LatencyMode,
+    /// How the host waits.
+    pub wait: LatencyWait,
+    /// Acquire and release scope of the packets.
+    pub fence: LatencyFence,
+    /// Packets published with one doorbell, of which the last one's completion is waited for.
+    pub batch: u32,
+    /// Queues.
+    pub queues: u32,
+    /// Threads that publish.
+    pub producers: u32,
+    /// Round trips that start per second; absent: each starts when the one before has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_per_second: Option<f64>,
+    /// Round trips asked for; absent: as many as `duration_ms` holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub samples: Option<u64>,
+    /// How long to measure; absent: as long as `samples` take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
+    /// How long to run before anything counts.
+    pub warmup_ms: u64,
+    /// The processor that the measuring thread was kept on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pinned_cpu: Option<u32>,
+    /// Faults that the software GPU was given on purpose, as they were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub injected: Option<String>,
+}
+
+/// What one round trip is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LatencyMode {
+    /// An empty kernel.
+    Dispatch,
+    /// A barrier packet without dependencies.
+    Barrier,
+    /// A signal that a running kernel answers: what a wait costs without a dispatch.
+    Signal,
+    /// A word in host memory that host and a running kernel write in turn, without signals.
+    Pingpong,
+}
+
+/// How the host waits for a completion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LatencyWait {
+    /// Polling.
+    Active,
+    /// Asleep until the device's interrupt.
+    Blocked,
+}
+
+/// Acquire and release scope of the measured packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LatencyFence {
+    /// No fence.
+    None,
+    /// The device's own caches.
+    Agent,
+    /// Everything: what HIP submits.
+    System,
+}
+
+/// What reading the host's clock costs, which every stage contains once.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TimerReport {
+    /// Name of the clock.
+    pub clock: String,
+    /// Median cost of one reading.
+    pub overhead_ns: f64,
+    /// Smallest step between two readings that differ.
+    pub resolution_ns: f64,
+}
+
+/// One GPU.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LatencyDevice {
+    /// Its position among the runtime's GPU agents.
+    pub index: usize,
+    /// PCI address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bdf: Option<String>,
+    /// Marketing or PCI name.
+    pub name: String,
+    /// Target, `gfx803`.
+    pub gfx: String,
+    /// What the runtime said of it.
+    pub agent: AgentFacts,
+    /// What rings its queues.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doorbell: Option<Doorbell>,
+    /// One entry per state of AtomicOps.
+    pub runs: Vec<LatencyRun>,
+}
+
+/// One measurement, in one state of AtomicOps.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LatencyRun {
+    /// The state asked for.
+    pub atomics: AtomicsMode,
+    /// The state there was.
+    pub requester: RequesterReadback,
+    /// What came of it.
+    pub result: LatencyResult,
+}
+
+/// What came of a measurement.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum LatencyResult {
+    /// Numbers.
+    Measured(Box<Measurement>),
+    /// A completion did not come in time: what a program that waits would suffer.
+    Hang {
+        /// What was seen.
+        reason: String,
+    },
+    /// Something else kept it from being measured.
+    NotMeasured {
+        /// What, and what to do.
+        reason: String,
+    },
+}
+
+/// Numbers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Measurement {
+    /// From before the first slot was reserved (paced: from when it should have been) until the host has seen the last signal.
+    pub round_trip: Distribution,
+    /// Where the time goes, in order; empty where a mode has no stages.
+    pub stages: Vec<StageReport>,
+    /// How the device's clock was laid on the host's; absent where no device time was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<ClockReport>,
+    /// Packets over the whole measurement.
+    pub throughput: Throughput,
+    /// What makes these numbers doubtful, a sentence each.
+    pub warnings: Vec<String>,
+    /// Every round trip in nanoseconds, in the order they were started.
+    pub samples_ns: Vec<u64>,
+}
+
+/// A stage of the round trip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// Taking slots of the ring.
+    Reserve,
+    /// Writing the packet's body.
+    Write,
+    /// The release store of the header.
+    Publish,
+    /// Ringing the doorbell.
+    Doorbell,
+    /// From the doorbell until the device says that it started: host clock to device clock.
+    DeviceStart,
+    /// From there until the device says that it ended: device clock alone.
+    DeviceEnd,
+    /// From there until the host has seen the signal: device clock to host clock.
+    HostSees,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Reserve => "reserve",
+            Self::Write => "write",
+            Self::Publish => "publish",
+            Self::Doorbell => "doorbell",
+            Self::DeviceStart => "device start",
+            Self::DeviceEnd => "device end",
+            Self::HostSees => "host sees signal",
+        })
+    }
+}
+
+/// A stage with its time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StageReport {
+    /// Which.
+    pub stage: Stage,
+    /// Its time. A stage between two clocks may come out negative by up to the clocks' error bound.
+    pub median_ns: f64,
+    /// 99 of 100 are below.
+    pub p99_ns: f64,
+    /// The mean; the means of all stages add up to that of the round trip.
+    pub mean_ns: f64,
+}
+
+/// A set of samples. Nothing is trimmed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Distribution {
+    /// How many.
+    pub count: u64,
+    /// The fastest.
+    pub min_ns: u64,
+    /// The median, which perftest calls t_typical.
+    pub typical_ns: u64,
+    /// The mean.
+    pub mean_ns: f64,
+    /// 99 of 100 are below.
+    pub p99_ns: u64,
+    /// 999 of 1000 are below.
+    pub p999_ns: u64,
+    /// The slowest.
+    pub max_ns: u64,
+    /// The standard deviation.
+    pub stddev_ns: f64,
+    /// HDR histogram, V2 deflate, base64: what other tools read.
+    pub hdr: String,
+    /// The same as counts, lowest first, empty buckets left out.
+    pub buckets: Vec<Bucket>,
+}
+
+/// Samples between two bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bucket {
+    /// Lowest value that counts here.
+    pub from_ns: u64,
+    /// Highest value that counts here.
+    pub to_ns: u64,
+    /// How many.
+    pub count: u64,
+}
+
+/// The device's clock on the host's.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClockReport {
+    /// Ticks per second of the device's times.
+    pub ticks_per_second: u64,
+    /// How far a device time may be from the host time it is given as.
+    pub error_bound_ns: f64,
+    /// How much faster the device's clock ran than the host's, in parts per billion.
+    pub drift_ppb: f64,
+    /// Readings of both clocks that this comes from.
+    pub points: u32,
+}
+
+/// Packets over a whole measurement.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Throughput {
+    /// Packets completed.
+    pub packets: u64,
+    /// In this time.
+    pub elapsed_ns: u64,
+    /// Hence per second.
+    pub packets_per_second: f64,
+}
