@@ -22,7 +22,7 @@ pub fn main(plan: &str) -> u8 {
     let plan: WorkerPlan = match serde_json::from_str(plan) {
         Ok(plan) => plan,
         Err(error) => {
-            eprintln!("aqlprobe worker: the plan cannot be read: {error}");
+            complain(&format!("the plan cannot be read: {error}"));
             return BAD_PLAN;
         }
     };
@@ -36,7 +36,7 @@ pub fn main(plan: &str) -> u8 {
     let mut events = match Events::take_stdout() {
         Ok(events) => events,
         Err(error) => {
-            eprintln!("aqlprobe worker: stdout cannot be taken over: {error}");
+            complain(&format!("stdout cannot be taken over: {error}"));
             return ORPHAN;
         }
     };
@@ -45,6 +45,11 @@ pub fn main(plan: &str) -> u8 {
         // Nobody listens any more.
         Err(_) => ORPHAN,
     }
+}
+
+/// On stderr; nobody is left to tell when that is gone.
+fn complain(sentence: &str) {
+    let _ = writeln!(io::stderr().lock(), "aqlprobe worker: {sentence}");
 }
 
 /// The event stream, on a descriptor of its own: whatever a library prints to stdout goes to stderr instead.

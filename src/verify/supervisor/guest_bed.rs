@@ -12,7 +12,7 @@ use crate::verify::error::VerifyError;
 use crate::verify::event::PlannedRuntime;
 use crate::verify::request::VerifyRequest;
 
-use super::bed::{ReadyBed, Rules, temporary_directory};
+use super::bed::{ReadyBed, Rules, hold, temporary_directory};
 use super::process::Launcher;
 use super::requester::Requester;
 use super::session::Gatekeeper;
@@ -31,6 +31,8 @@ pub fn prepare(request: &VerifyRequest) -> Result<ReadyBed, VerifyError> {
         Some(address) => address.parse().map_err(|error| VerifyError::Guest(format!("{DEVICE_ENV}: {error}")))?,
         None => find(&sysfs)?,
     };
+    // Before the driver is touched: another run may be about to give it back.
+    let taken = hold(&sysfs, &endpoint)?;
     let lease = VfioLease::take(&sysfs, endpoint).map_err(|error| VerifyError::Guest(error.to_string()))?;
     let directory = temporary_directory()?;
     let counters = directory.path().join("fabric");
@@ -56,6 +58,7 @@ pub fn prepare(request: &VerifyRequest) -> Result<ReadyBed, VerifyError> {
         rules: Rules::Guest,
         counters: Some(counters),
         _lease: Some(lease),
+        taken,
         _tree: Some(directory),
     })
 }

@@ -195,6 +195,7 @@ struct Bench<'a> {
 impl Bench<'_> {
     fn device(&mut self, agent: &AgentSummary, modes: &[AtomicsMode]) -> Result<DeviceReport, VerifyError> {
         let bdf: Option<Bdf> = agent.bdf.as_deref().and_then(|text| text.parse().ok());
+        let _lock = bdf.as_ref().map(|bdf| self.bed.hold(bdf)).transpose()?;
         let path = match &bdf {
             Some(bdf) => path::read(&self.bed.sysfs, bdf),
             None => Err("the runtime does not say where the device is on the PCI bus".to_owned()),
@@ -212,17 +213,19 @@ impl Bench<'_> {
             [AtomicsMode::AsFound] if self.bed.rules == Rules::Plain => None,
             _ => Some(Requester::open(&self.bed.sysfs, bdf, &agent.name)?),
         };
-        let mut runs = Vec::new();
-        for mode in modes {
+        let runs = modes.iter().map(|mode| {
             let readback = match &mut requester {
                 Some(requester) => requester.enter(*mode)?,
                 None => path::as_found(path.as_ref().map_err(String::as_str)),
             };
-            runs.push(self.run(agent, bdf, *mode, &readback, path.as_ref().ok(), &prediction, requester.as_mut())?);
-        }
+            self.run(agent, bdf, *mode, &readback, path.as_ref().ok(), &prediction, requester.as_mut())
+        });
+        let runs: Result<Vec<_>, _> = runs.collect();
+        // Also when the runs were cut short: that a bit is not back is worse than why they were.
         if let Some(requester) = &mut requester {
             requester.restore()?;
         }
+        let runs = runs?;
         let short_bdf = bdf.map(|bdf| bdf.short());
         let facts = DeviceFacts { short_bdf: short_bdf.as_deref(), path: path.as_ref().ok() };
         let diagnosis = device::diagnose(&facts, &runs);
