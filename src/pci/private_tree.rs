@@ -4,9 +4,9 @@
 //! next one removes those of the same user that nobody holds any more.
 
 use std::env;
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use rustix::fs::{CWD, FileType, FlockOperation, Mode, OFlags, flock, fstat, openat, statat};
@@ -40,7 +40,7 @@ impl PrivateTree {
     /// As [`PrivateTree::create`].
     pub fn create_in(parent: &Path) -> io::Result<Self> {
         remove_leftovers(parent);
-        let directory = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
+        let directory = tempfile::Builder::new().prefix(PREFIX).permissions(Permissions::from_mode(0o700)).tempdir_in(parent)?;
         let alive = lock(directory.path()).filter(|_| File::create_new(directory.path().join(MARK)).is_ok());
         Ok(Self { directory, _alive: alive })
     }
@@ -90,7 +90,7 @@ fn names_stay_put(parent: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::symlink;
 
     use super::*;
 
@@ -147,10 +147,10 @@ mod tests {
     fn nothing_is_removed_where_others_could_change_the_names() {
         let parent = tempfile::tempdir().unwrap();
         let left = left_by_a_killed_process(parent.path());
-        fs::set_permissions(parent.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        fs::set_permissions(parent.path(), Permissions::from_mode(0o777)).unwrap();
         drop(PrivateTree::create_in(parent.path()).unwrap());
         assert!(left.exists());
-        fs::set_permissions(parent.path(), fs::Permissions::from_mode(0o1777)).unwrap();
+        fs::set_permissions(parent.path(), Permissions::from_mode(0o1777)).unwrap();
         drop(PrivateTree::create_in(parent.path()).unwrap());
         assert!(!left.exists());
     }

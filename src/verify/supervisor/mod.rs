@@ -4,6 +4,7 @@ mod bed;
 mod guest_bed;
 mod interrupt;
 mod kfd_answer;
+mod lines;
 mod no_gpu;
 mod path;
 mod process;

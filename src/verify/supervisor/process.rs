@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, Read, Write};
+use std::ops::ControlFlow;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -10,9 +11,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal as ProcessSignal, WaitId, WaitIdOptions, kill_process_group, waitid};
+
 use crate::rocr::Surroundings;
 use crate::verify::error::VerifyError;
 use crate::verify::event::{Gate, WorkerEvent, WorkerPlan};
+
+use super::lines;
 
 /// What a worker says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +69,12 @@ const POLL: Duration = Duration::from_millis(2);
 const LAST_WORDS: Duration = Duration::from_millis(250);
 const KEPT_LINES: usize = 12;
 const KEPT_CHARACTERS: usize = 300;
+/// An event of more is none.
+const MOST_EVENT_BYTES: usize = 16 << 20;
+/// So many messages wait at most; a worker that says more has to wait itself.
+const MOST_MESSAGES: usize = 64;
+/// How long a worker that is gone may seem to have more to say: its last events may still be on their way.
+const ECHO: Duration = Duration::from_millis(250);
 
 impl Launcher {
     /// Starts a worker on `plan`.
@@ -87,30 +98,38 @@ impl Launcher {
             // An interrupt from the terminal is for the supervisor, which ends the worker itself.
             .process_group(0)
             .spawn()
-            .map_err(|error| VerifyError::Worker(format!("it cannot be started: {error}")))?;
-        let (sender, messages) = mpsc::channel();
-        if let Some(stdout) = child.stdout.take() {
-            thread::spawn(move || {
-                for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                    let message = serde_json::from_str(&line).map_or(Message::Garbage(line), Message::Event);
-                    if sender.send(message).is_err() {
-                        break;
-                    }
+            .map_err(|error| VerifyError::Worker(not_started(&error)))?;
+        let (sender, messages) = mpsc::sync_channel(MOST_MESSAGES);
+        let stdout = child.stdout.take();
+        let listening = listen(move || {
+            let Some(stdout) = stdout else { return };
+            lines::for_each(stdout, MOST_EVENT_BYTES, |line| {
+                let message = serde_json::from_slice(line).map_or_else(|_| Message::Garbage(cut(line)), Message::Event);
+                match sender.send(message) {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(_) => ControlFlow::Break(()),
                 }
             });
-        }
+        });
         let complaints = Arc::new(Mutex::new(VecDeque::new()));
         let (said_all, end_of_words) = mpsc::channel();
-        if let Some(stderr) = child.stderr.take() {
-            let complaints = Arc::clone(&complaints);
-            thread::spawn(move || {
-                keep_last_lines(stderr, &complaints);
+        let stderr = child.stderr.take();
+        let kept = Arc::clone(&complaints);
+        let listening = listening.and_then(|()| {
+            listen(move || {
+                if let Some(stderr) = stderr {
+                    keep_last_lines(stderr, &kept);
+                }
                 // Nobody may be waiting for it.
                 let _ = said_all.send(());
-            });
-        }
+            })
+        });
         let gate = child.stdin.take();
-        Ok(WorkerProcess { child, messages, complaints, end_of_words, gate })
+        // Dropped, and with it the child killed, when there is nobody to listen to it.
+        let worker = WorkerProcess { child, messages, complaints, end_of_words, gate, gone: None };
+        listening
+            .map(|()| worker)
+            .map_err(|error| VerifyError::Worker(format!("no thread can be started to listen to it: {error}")))
     }
 
     /// The binary of this process, ready for arguments.
@@ -133,15 +152,36 @@ impl Launcher {
     }
 }
 
+/// A thread, where there may be one more.
+fn listen(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    thread::Builder::new().name("listener".to_owned()).spawn(work).map(drop)
+}
+
+fn not_started(error: &io::Error) -> String {
+    let what_to_do = match error.kind() {
+        io::ErrorKind::NotFound => "; it is started through /proc/self/exe: is /proc mounted?",
+        io::ErrorKind::WouldBlock => "; this user may start no more processes (ulimit -u), or the machine has no room for one",
+        _ => "",
+    };
+    format!("it cannot be started: {error}{what_to_do}")
+}
+
+/// What a line says to people, and no more of it than they read.
+fn cut(line: &[u8]) -> String {
+    let most = line.len().min(4 * KEPT_CHARACTERS);
+    String::from_utf8_lossy(&line[..most]).trim_end().chars().take(KEPT_CHARACTERS).collect()
+}
+
 fn keep_last_lines(stream: impl Read, kept: &Mutex<VecDeque<String>>) {
-    for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
-        let line: String = String::from_utf8_lossy(&line).trim_end().chars().take(KEPT_CHARACTERS).collect();
+    lines::for_each(stream, 4 * KEPT_CHARACTERS, |line| {
+        let line = cut(line);
         let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() == KEPT_LINES {
             kept.pop_front();
         }
         kept.push_back(line);
-    }
+        ControlFlow::Continue(())
+    });
 }
 
 /// A running worker; killed when dropped.
@@ -152,18 +192,36 @@ pub struct WorkerProcess {
     complaints: Arc<Mutex<VecDeque<String>>>,
     end_of_words: Receiver<()>,
     gate: Option<ChildStdin>,
+    /// Since when it is known to have ended, while its stdout is still open.
+    gone: Option<Instant>,
 }
 
 impl WorkerProcess {
     fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
         let deadline = Instant::now() + limit;
         loop {
-            match self.child.try_wait() {
-                Ok(Some(status)) => return Some(status),
-                Ok(None) if Instant::now() < deadline => thread::sleep(POLL),
-                Ok(None) | Err(_) => return None,
+            if self.has_ended() {
+                self.kill_group();
+                return self.child.wait().ok();
             }
+            if Instant::now() >= deadline {
+                return None;
+            }
+            thread::sleep(POLL);
         }
+    }
+
+    /// Whether it has ended. It is not reaped by the question, so its id stays its own.
+    fn has_ended(&self) -> bool {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        // An error means that there is nothing to wait for any more.
+        !matches!(waitid(WaitId::Pid(Pid::from_child(&self.child)), options), Ok(None))
+    }
+
+    /// Kills whatever the worker has started: it leads a process group of its own, whose id stays taken until it is reaped.
+    fn kill_group(&self) {
+        // It can only fail when nobody is there.
+        let _ = kill_process_group(Pid::from_child(&self.child), ProcessSignal::KILL);
     }
 }
 
@@ -171,15 +229,19 @@ impl Worker for WorkerProcess {
     fn next(&mut self, wait: Duration) -> Option<Message> {
         match self.messages.recv_timeout(wait) {
             Ok(message) => Some(message),
-            Err(RecvTimeoutError::Timeout) => None,
+            // A process that it started may hold its stdout open after it.
+            Err(RecvTimeoutError::Timeout) => {
+                let gone = self.gone.or_else(|| self.has_ended().then(Instant::now));
+                self.gone = gone;
+                gone.is_some_and(|since| since.elapsed() >= ECHO).then_some(Message::Closed)
+            }
             Err(RecvTimeoutError::Disconnected) => Some(Message::Closed),
         }
     }
 
     fn end(&mut self, grace: Duration) -> Ending {
         let status = self.wait(grace).or_else(|| {
-            // It can only fail when the process is gone, which the wait then sees.
-            let _ = self.child.kill();
+            self.kill_group();
             self.wait(KILL_GRACE)
         });
         // Its last words may still be in the pipe, which a process of its own may hold open.
@@ -222,9 +284,11 @@ mod tests {
     use super::*;
 
     fn shell(script: &str) -> WorkerProcess {
-        let child = Command::new("sh").args(["-c", script]).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0);
+        let child = command.spawn().unwrap();
         let (messages, end_of_words) = (mpsc::channel().1, mpsc::channel().1);
-        WorkerProcess { child, messages, complaints: Arc::default(), end_of_words, gate: None }
+        WorkerProcess { child, messages, complaints: Arc::default(), end_of_words, gate: None, gone: None }
     }
 
     #[test]
@@ -238,6 +302,33 @@ mod tests {
     fn a_process_that_does_not_end_is_killed_even_when_it_ignores_requests() {
         let mut stubborn = shell("trap '' TERM INT; while :; do sleep 60; done");
         assert_eq!(stubborn.end(Duration::from_millis(20)), Ending::Crashed("SIGKILL".to_owned()));
+    }
+
+    #[test]
+    fn what_a_worker_has_started_ends_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let noted = folder.path().join("pid");
+        let mut parent = shell(&format!("sleep 600 & echo $! > {}", noted.display()));
+        assert_eq!(parent.end(KILL_GRACE), Ending::Clean);
+        let child = Pid::from_raw(std::fs::read_to_string(noted).unwrap().trim().parse().unwrap()).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let runs = || std::fs::read_to_string(format!("/proc/{child}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
+        while runs() {
+            assert!(Instant::now() < deadline, "the worker's own child lives on");
+            thread::sleep(POLL);
+        }
+    }
+
+    #[test]
+    fn a_worker_that_is_gone_is_noticed_though_its_stdout_is_open() {
+        let (open_end, messages) = mpsc::sync_channel::<Message>(1);
+        let mut worker = shell("exit 0");
+        worker.messages = messages;
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while worker.next(POLL) != Some(Message::Closed) {
+            assert!(Instant::now() < deadline);
+        }
+        drop(open_end);
     }
 
     #[test]
