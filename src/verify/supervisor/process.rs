@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal as ProcessSignal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use crate::rocr::Surroundings;
@@ -87,7 +88,7 @@ impl Launcher {
             Gate::AfterLoading => Stdio::piped(),
         };
         let plan =
-            serde_json::to_string(plan).map_err(|error| VerifyError::Worker(format!("its plan cannot be written: {error}")))?;
+            serde_json::to_string(plan).map_err(|error| VerifyError::Worker(format!("its plan cannot be written: {error}; is the name of TMPDIR, or of a file given, not UTF-8?")))?;
         let mut child = self
             .program()?
             .args(["worker", "--plan", &plan])
@@ -129,7 +130,7 @@ impl Launcher {
         let worker = WorkerProcess { child, messages, complaints, end_of_words, gate, gone: None };
         listening
             .map(|()| worker)
-            .map_err(|error| VerifyError::Worker(format!("no thread can be started to listen to it: {error}")))
+            .map_err(|error| VerifyError::Worker(format!("no thread can be started to listen to it: {error}; may this user start no more (ulimit -u)?")))
     }
 
     /// The binary of this process, ready for arguments.
@@ -158,9 +159,11 @@ fn listen(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
 }
 
 fn not_started(error: &io::Error) -> String {
-    let what_to_do = match error.kind() {
-        io::ErrorKind::NotFound => "; it is started through /proc/self/exe: is /proc mounted?",
-        io::ErrorKind::WouldBlock => "; this user may start no more processes (ulimit -u), or the machine has no room for one",
+    let what_to_do = match Errno::from_io_error(error) {
+        Some(Errno::NOENT) => "; it is started through /proc/self/exe with /dev/null as its input: are /proc and /dev mounted?",
+        Some(Errno::AGAIN) => "; this user may start no more processes (ulimit -u), or the machine has no room for one",
+        Some(Errno::MFILE) => "; this process may open no more files: raise the limit (ulimit -n)",
+        Some(Errno::NOMEM) => "; there is no memory for it, or not within the limit (ulimit -v)",
         _ => "",
     };
     format!("it cannot be started: {error}{what_to_do}")
