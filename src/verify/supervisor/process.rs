@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal as ProcessSignal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::rocr::Surroundings;
 use crate::verify::error::VerifyError;
@@ -22,9 +24,9 @@ use super::lines;
 
 /// What a worker says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Message {
+pub enum Message<E = WorkerEvent> {
     /// An event.
-    Event(WorkerEvent),
+    Event(E),
     /// A line that is none.
     Garbage(String),
     /// Its stdout is closed: it is ending, by itself or not.
@@ -43,9 +45,9 @@ pub enum Ending {
 }
 
 /// A worker as the supervisor sees it.
-pub trait Worker {
+pub trait Worker<E = WorkerEvent> {
     /// The next message, if one comes in time.
-    fn next(&mut self, wait: Duration) -> Option<Message>;
+    fn next(&mut self, wait: Duration) -> Option<Message<E>>;
     /// Waits this long for it to end by itself, then kills it.
     fn end(&mut self, grace: Duration) -> Ending;
     /// The last lines it wrote to stderr.
@@ -83,15 +85,26 @@ impl Launcher {
     /// # Errors
     /// The process cannot be started.
     pub fn launch(&self, plan: &WorkerPlan) -> Result<WorkerProcess, VerifyError> {
-        let stdin = match plan.gate {
+        self.start("worker", plan, plan.gate)
+    }
+
+    /// Starts the hidden subcommand `command` on a plan of its own kind, whose events are `E`.
+    ///
+    /// # Errors
+    /// The process cannot be started.
+    pub fn start<P, E>(&self, command: &'static str, plan: &P, gate: Gate) -> Result<WorkerProcess<E>, VerifyError>
+    where
+        P: Serialize,
+        E: DeserializeOwned + Send + 'static,
+    {
+        let stdin = match gate {
             Gate::Open => Stdio::null(),
             Gate::AfterLoading => Stdio::piped(),
         };
-        let plan =
-            serde_json::to_string(plan).map_err(|error| VerifyError::Worker(format!("its plan cannot be written: {error}; is the name of TMPDIR, or of a file given, not UTF-8?")))?;
+        let plan = serde_json::to_string(plan).map_err(|error| VerifyError::Worker(unwritten(&error)))?;
         let mut child = self
             .program()?
-            .args(["worker", "--plan", &plan])
+            .args([command, "--plan", &plan])
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(stdin)
             .stdout(Stdio::piped())
@@ -130,7 +143,7 @@ impl Launcher {
         let worker = WorkerProcess { child, messages, complaints, end_of_words, gate, gone: None };
         listening
             .map(|()| worker)
-            .map_err(|error| VerifyError::Worker(format!("no thread can be started to listen to it: {error}; may this user start no more (ulimit -u)?")))
+            .map_err(|error| VerifyError::Worker(format!("no thread can be started to listen to it: {error}; may this user start no more (ulimit -u), or is there no memory (ulimit -v)?")))
     }
 
     /// The binary of this process, ready for arguments.
@@ -156,6 +169,10 @@ impl Launcher {
 /// A thread, where there may be one more.
 fn listen(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     thread::Builder::new().name("listener".to_owned()).spawn(work).map(drop)
+}
+
+fn unwritten(error: &serde_json::Error) -> String {
+    format!("its plan cannot be written: {error}; is the name of TMPDIR, or of a file that was given, not UTF-8?")
 }
 
 fn not_started(error: &io::Error) -> String {
@@ -189,9 +206,9 @@ fn keep_last_lines(stream: impl Read, kept: &Mutex<VecDeque<String>>) {
 
 /// A running worker; killed when dropped.
 #[derive(Debug)]
-pub struct WorkerProcess {
+pub struct WorkerProcess<E = WorkerEvent> {
     child: Child,
-    messages: Receiver<Message>,
+    messages: Receiver<Message<E>>,
     complaints: Arc<Mutex<VecDeque<String>>>,
     end_of_words: Receiver<()>,
     gate: Option<ChildStdin>,
@@ -199,7 +216,7 @@ pub struct WorkerProcess {
     gone: Option<Instant>,
 }
 
-impl WorkerProcess {
+impl<E> WorkerProcess<E> {
     fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
         let deadline = Instant::now() + limit;
         loop {
@@ -228,8 +245,8 @@ impl WorkerProcess {
     }
 }
 
-impl Worker for WorkerProcess {
-    fn next(&mut self, wait: Duration) -> Option<Message> {
+impl<E> Worker<E> for WorkerProcess<E> {
+    fn next(&mut self, wait: Duration) -> Option<Message<E>> {
         match self.messages.recv_timeout(wait) {
             Ok(message) => Some(message),
             // A process that it started may hold its stdout open after it.
@@ -268,7 +285,7 @@ impl Worker for WorkerProcess {
     }
 }
 
-impl Drop for WorkerProcess {
+impl<E> Drop for WorkerProcess<E> {
     fn drop(&mut self) {
         self.end(Duration::ZERO);
     }
