@@ -126,3 +126,41 @@ impl Gatekeeper for Switching<'_> {
         self.requester.enter(self.mode).map(drop)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pci::tree::Completers;
+    use crate::report::{BedKind, BedReport};
+    use crate::verify::event::PlannedRuntime;
+    use crate::verify::supervisor::fixtures::{FIJI, founding_tree};
+
+    #[test]
+    fn a_device_that_another_run_has_is_refused_whatever_is_to_be_done_with_it_and_free_afterwards() {
+        let (_tree, sysfs) = founding_tree(Completers::Both);
+        let report = BedReport { kind: BedKind::Hardware, runtime: "x".to_owned(), rocr: None, reason: None, replay: None };
+        let bed = ReadyBed {
+            report,
+            runtime: PlannedRuntime::Embedded,
+            sysfs: sysfs.clone(),
+            launcher: Default::default(),
+            rules: Rules::Plain,
+            counters: None,
+            _lease: None,
+            taken: None,
+            _tree: None,
+        };
+        let before = std::fs::read(sysfs.config_file(&FIJI)).unwrap();
+        for first in [&[AtomicsMode::AsFound][..], &[AtomicsMode::Off, AtomicsMode::On]] {
+            let held = Switch::open(&bed, Some(FIJI), "Fiji", first).unwrap();
+            for second in [&[AtomicsMode::AsFound][..], &[AtomicsMode::On]] {
+                let error = Switch::open(&bed, Some(FIJI), "Fiji", second).unwrap_err();
+                assert_eq!(error.exit_code().status(), 2);
+                assert!(error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
+            }
+            drop(held);
+        }
+        Switch::open(&bed, Some(FIJI), "Fiji", &[AtomicsMode::On]).unwrap();
+        assert_eq!(std::fs::read(sysfs.config_file(&FIJI)).unwrap(), before);
+    }
+}
