@@ -41,7 +41,11 @@ impl PrivateTree {
     pub fn create_in(parent: &Path) -> io::Result<Self> {
         remove_leftovers(parent);
         let directory = tempfile::Builder::new().prefix(PREFIX).permissions(Permissions::from_mode(0o700)).tempdir_in(parent)?;
-        let alive = lock(directory.path()).filter(|_| File::create_new(directory.path().join(MARK)).is_ok());
+        let alive = lock(directory.path());
+        if alive.is_some() {
+            // Without the mark it could never be told from one that is just being made.
+            File::create_new(directory.path().join(MARK))?;
+        }
         Ok(Self { directory, _alive: alive })
     }
 
