@@ -9,13 +9,15 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use rustix::fs::{CWD, FileType, FlockOperation, Mode, OFlags, flock, fstat, openat, statat};
+use rustix::fs::{CWD, FlockOperation, Mode, OFlags, fchmod, flock, fstat, openat};
 use rustix::process::geteuid;
 use tempfile::TempDir;
 
 const PREFIX: &str = "aqlprobe-";
-/// Inside a directory once it is locked: one without it may have been made just now.
-const MARK: &str = ".private-tree";
+/// Mode of a directory once it is locked. The sticky bit, of no other use where nobody else may write, is the mark: a directory without it
+/// may have been made just now. It stays whatever of the contents could be removed.
+const LOCKED: u32 = STICKY | 0o700;
+const STICKY: u32 = 0o1000;
 
 /// The directory.
 #[derive(Debug)]
@@ -42,9 +44,8 @@ impl PrivateTree {
         remove_leftovers(parent);
         let directory = tempfile::Builder::new().prefix(PREFIX).permissions(Permissions::from_mode(0o700)).tempdir_in(parent)?;
         let alive = lock(directory.path());
-        if alive.is_some() {
-            // Without the mark it could never be told from one that is just being made.
-            File::create_new(directory.path().join(MARK))?;
+        if let Some(alive) = &alive {
+            fchmod(alive, Mode::from_raw_mode(LOCKED))?;
         }
         Ok(Self { directory, _alive: alive })
     }
@@ -76,8 +77,7 @@ fn remove_leftovers(parent: &Path) {
     let named = entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX));
     for path in named.map(|entry| entry.path()) {
         let Some(directory) = lock(&path) else { continue };
-        let marked = statat(&directory, MARK, rustix::fs::AtFlags::SYMLINK_NOFOLLOW);
-        if marked.is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::RegularFile) {
+        if fstat(&directory).is_ok_and(|found| found.st_mode & 0o7777 == LOCKED) {
             let _ = fs::remove_dir_all(&path);
         }
     }
@@ -85,7 +85,6 @@ fn remove_leftovers(parent: &Path) {
 
 /// Whether nobody else can put another directory under a name between the look at it and its removal.
 fn names_stay_put(parent: &Path) -> bool {
-    const STICKY: u32 = 0o1000;
     fs::metadata(parent).is_ok_and(|found| {
         let trusted = found.uid() == geteuid().as_raw() || found.uid() == 0;
         trusted && (found.mode() & 0o022 == 0 || found.mode() & STICKY != 0)
@@ -132,19 +131,19 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let one = PrivateTree::create_in(parent.path()).unwrap();
         let two = PrivateTree::create_in(parent.path()).unwrap();
-        assert!(one.path().join(MARK).exists() && two.path().join(MARK).exists());
+        assert!(one.path().exists() && two.path().exists());
     }
 
     #[test]
     fn a_directory_that_is_not_marked_and_a_link_stay() {
         let parent = tempfile::tempdir().unwrap();
         let elsewhere = tempfile::tempdir().unwrap();
-        fs::write(elsewhere.path().join(MARK), "").unwrap();
+        fs::set_permissions(elsewhere.path(), Permissions::from_mode(LOCKED)).unwrap();
         fs::create_dir(parent.path().join("aqlprobe-new")).unwrap();
         symlink(elsewhere.path(), parent.path().join("aqlprobe-link")).unwrap();
         drop(PrivateTree::create_in(parent.path()).unwrap());
         assert!(parent.path().join("aqlprobe-new").exists());
-        assert!(elsewhere.path().join(MARK).exists() && parent.path().join("aqlprobe-link").exists());
+        assert!(elsewhere.path().exists() && parent.path().join("aqlprobe-link").exists());
     }
 
     #[test]
