@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::anyhow;
 use aqlprobe::audit::{KfdProcesses, Objection, Weight, kfd_processes, objections};
 use aqlprobe::kfd::topology::topology;
+use aqlprobe::pci::device_lock::{DeviceLock, LockError};
 use aqlprobe::pci::path::{EnableBit, PathCapability, judge};
 use aqlprobe::pci::requester::{self, Outcome, RequesterError, RequesterState, RequesterSwitch};
 use aqlprobe::pci::sysfs::SysfsRoot;
@@ -97,9 +98,14 @@ pub fn run(arguments: &Arguments) -> Result<u8, Failure> {
         Command::Restore { device: Some(device), sysfs_root, .. } => restore_device(device, &root(sysfs_root.as_ref())),
         Command::Restore { device: None, journal, .. } => {
             let restored = verify::restore_atomics(journal.as_deref());
-            print_restored(&restored.map_err(|error| Failure::new(error, ExitCode::CheckFailed))?)
+            print_restored(&restored.map_err(restore_failure)?)
         }
     }
+}
+
+fn restore_failure(error: verify::RestoreError) -> Failure {
+    let code = error.exit_code();
+    Failure::new(error, code)
 }
 
 fn root(path: Option<&PathBuf>) -> SysfsRoot {
@@ -189,6 +195,7 @@ fn processes(root: &SysfsRoot, device: &Bdf) -> KfdProcesses {
 fn switch(arguments: &Switch, wanted: RequesterState) -> Result<u8, Failure> {
     let device = arguments.device.device;
     let (root, hierarchy) = arguments.device.hierarchy()?;
+    let _lock = take(&root, device)?;
     let found = objections(&hierarchy, wanted, &processes(&root, &device));
     refuse(&found, arguments.force)?;
     if !arguments.yes {
@@ -212,6 +219,15 @@ fn switch(arguments: &Switch, wanted: RequesterState) -> Result<u8, Failure> {
     }
     output::print(text.as_bytes())?;
     Ok(ExitCode::Pass.status())
+}
+
+/// The device, for a command that may write. One whose config space cannot be opened is left to the switch, which says why.
+fn take(root: &SysfsRoot, device: Bdf) -> Result<Option<DeviceLock>, Failure> {
+    match DeviceLock::take(&root.config_file(&device), device) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(error @ LockError::Held { .. }) => Err(Failure::new(error, ExitCode::Usage)),
+        Err(LockError::Unlockable { .. }) => Ok(None),
+    }
 }
 
 fn refuse(found: &[Objection], force: bool) -> Result<(), Failure> {
@@ -250,7 +266,7 @@ fn dry_run(device: Bdf, hierarchy: &Hierarchy, wanted: RequesterState) -> Result
 fn restore_device(device: &Bdf, root: &SysfsRoot) -> Result<u8, Failure> {
     let mut restored = Vec::new();
     for journal in journals(root, device) {
-        let done = verify::restore_atomics(Some(&journal)).map_err(|error| Failure::new(error, ExitCode::CheckFailed))?;
+        let done = verify::restore_atomics(Some(&journal)).map_err(restore_failure)?;
         restored.extend(done);
     }
     print_restored(&restored)

@@ -6,12 +6,15 @@ mod failure;
 mod guest;
 mod output;
 mod path;
+mod place;
 mod progress;
 mod run;
 mod verify;
 mod worker;
 
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use clap::{Parser, Subcommand};
 
@@ -50,8 +53,15 @@ enum Command {
     Worker(worker::Arguments),
 }
 
+/// Makes of a file that grows beyond the user's limit (`ulimit -f`) an error that can be told, where Linux would end the process.
+fn survive_file_size_limit() {
+    // Without the handler the limit works as it does by default. That it came is known by the write that fails.
+    let _ = signal_hook::flag::register(libc::SIGXFSZ, Arc::new(AtomicBool::new(false)));
+}
+
 /// Parses, runs, prints, and says how the process ends.
 pub fn main() -> ExitCode {
+    survive_file_size_limit();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {

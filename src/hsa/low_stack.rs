@@ -7,6 +7,7 @@
 
 use std::any::Any;
 use std::ffi::{c_int, c_void};
+use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr;
 
@@ -60,7 +61,7 @@ pub(super) fn run<T: Send, F: FnOnce() -> T + Send>(work: F) -> T {
         None => Some("no address below is free".to_owned()),
     };
     if let Some(problem) = problem {
-        eprintln!("aqlprobe: hsa_init runs on an ordinary stack, which makes ROCr slow in model mode: {problem}");
+        tell(&format!("hsa_init runs on an ordinary stack, which makes ROCr slow in model mode: {problem}"));
     }
     match (job.result, job.work) {
         (Some(Ok(result)), _) => result,
@@ -68,6 +69,11 @@ pub(super) fn run<T: Send, F: FnOnce() -> T + Send>(work: F) -> T {
         (None, Some(work)) => work(),
         (None, None) => unreachable!("work that was taken leaves its result"),
     }
+}
+
+/// On stderr; nobody is left to tell when that is gone.
+fn tell(sentence: &str) {
+    let _ = writeln!(io::stderr().lock(), "aqlprobe: {sentence}");
 }
 
 fn start<T: Send, F: FnOnce() -> T + Send>(stack: &LowStack, job: &mut Job<F, T>) -> Result<(), String> {
@@ -113,7 +119,7 @@ pub unsafe extern "C" fn hsa_init() -> hsa_status_t {
     // SAFETY: a constant name; the answer is checked.
     let next = unsafe { libc::dlsym(libc::RTLD_NEXT, c"hsa_init".as_ptr()) };
     if next.is_null() {
-        eprintln!("aqlprobe: no HSA runtime stands behind this library, so there is no hsa_init to call");
+        tell("no HSA runtime stands behind this library, so there is no hsa_init to call");
         return HSA_STATUS_ERROR;
     }
     // SAFETY: whatever exports `hsa_init` is an HSA runtime, so it has the signature of hsa.h.

@@ -8,6 +8,7 @@
 mod bdf;
 mod capability;
 mod config;
+pub mod device_lock;
 pub mod driver;
 pub mod dump;
 pub mod guest;
@@ -15,6 +16,8 @@ mod hierarchy;
 pub mod kernel;
 pub mod lspci;
 pub mod path;
+pub mod private_tree;
+mod process;
 mod register;
 pub mod registers;
 pub mod requester;

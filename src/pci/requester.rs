@@ -4,17 +4,21 @@
 //! process was killed. Only that one bit is ever changed, and only what is read back is believed.
 
 mod journal;
+mod place;
 #[cfg(test)]
 mod tests;
 
+use super::device_lock::{DeviceLock, LockError};
 use super::registers as reg;
 use super::{Bdf, CapabilityError, ConfigOffset, ConfigSpace};
 use journal::{Entry, Owner};
+
 pub use journal::{journal_path, kept_journal_path, pending_journals};
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -90,6 +94,9 @@ pub enum RequesterError {
         /// The device.
         bdf: Bdf,
     },
+    /// Another process works with the device.
+    #[error(transparent)]
+    InUse(#[from] LockError),
     /// A running process holds the bit of this device.
     #[error("process {pid} is switching AtomicOps of {bdf} (journal {}); wait for it to end", journal.display())]
     HeldByProcess {
@@ -114,7 +121,11 @@ pub enum RequesterError {
         journal: PathBuf,
     },
     /// The journal cannot be written or removed, so the bit stays as it is.
-    #[error("cannot keep the journal {}: {source}; choose a writable directory with XDG_RUNTIME_DIR", journal.display())]
+    #[error(
+        "cannot keep the journal {}: {source}; without it the bit stays as it is: make that directory writable for this user alone, or, \
+         unless this is root, name another with XDG_RUNTIME_DIR",
+        journal.display()
+    )]
     Journal {
         /// The journal.
         journal: PathBuf,
@@ -172,7 +183,7 @@ struct Register {
 impl Register {
     fn open(config: &Path, bdf: Bdf) -> Result<Self, RequesterError> {
         let failed = |source: io::Error| config_error(bdf, config, source);
-        let file = OpenOptions::new().read(true).write(true).open(config).map_err(failed)?;
+        let file = open_config(config).map_err(failed)?;
         let space = read_config(&file).map_err(failed)?;
         let capability = match space.pcie_capability() {
             Ok(capability) => capability,
@@ -210,6 +221,13 @@ fn config_error(bdf: Bdf, config: &Path, source: io::Error) -> RequesterError {
         io::ErrorKind::PermissionDenied => RequesterError::NeedsRoot { config: config.to_owned() },
         _ => RequesterError::ConfigSpace { bdf, config: config.to_owned(), source },
     }
+}
+
+/// Opens config space, and nothing that a link in its place leads to.
+fn open_config(config: &Path) -> io::Result<File> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC).bits().cast_signed();
+    let file = OpenOptions::new().read(true).write(true).custom_flags(flags).open(config)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no regular file")) }
 }
 
 fn read_config(file: &File) -> io::Result<ConfigSpace> {
@@ -373,6 +391,7 @@ pub fn restore_from_journal(journal: &Path) -> Result<Restored, RequesterError> 
         return Err(RequesterError::HeldByProcess { bdf: entry.bdf, pid: entry.pid, journal: journal.to_owned() });
     }
     let register = Register::open(&entry.config, entry.bdf)?;
+    let _lock = DeviceLock::take(&entry.config, entry.bdf)?;
     if register.identity != entry.identity || register.devctl2.0 != entry.register {
         let (recorded, found) = (entry.identity, register.identity);
         return Err(RequesterError::AnotherDevice { journal: journal.to_owned(), bdf: entry.bdf, recorded, found });

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::pci::device_lock::LockError;
 use crate::report::ExitCode;
 
 use super::catalogue::NoCaseMatches;
@@ -49,6 +50,9 @@ pub enum VerifyError {
         /// Why only the embedded device is there, when the user asked for none.
         self_test: Option<String>,
     },
+    /// Another process works with the device.
+    #[error(transparent)]
+    InUse(LockError),
     /// The AtomicOps bit was to be written and cannot be.
     #[error("cannot switch AtomicOps of {device}: {reason}")]
     Requester {
@@ -89,9 +93,11 @@ impl VerifyError {
             | Self::Guest(_)
             | Self::NoGpu(_)
             | Self::NoSuchDevice { self_test: Some(_), .. } => ExitCode::NoHardware,
-            Self::NoCaseMatches(_) | Self::ReplayNeedsEmbedded { .. } | Self::Replay { .. } | Self::NoSuchDevice { .. } => {
-                ExitCode::Usage
-            }
+            Self::InUse(_)
+            | Self::NoCaseMatches(_)
+            | Self::ReplayNeedsEmbedded { .. }
+            | Self::Replay { .. }
+            | Self::NoSuchDevice { .. } => ExitCode::Usage,
             Self::Requester { .. } | Self::Worker(_) | Self::WorkerDied { .. } | Self::Bed(_) | Self::Interrupted { .. } => {
                 ExitCode::CheckFailed
             }
@@ -101,10 +107,27 @@ impl VerifyError {
 
 /// Why a journal could not be replayed.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot restore from {journal}: {reason}")]
-pub struct RestoreError {
-    /// The journal.
-    pub journal: PathBuf,
-    /// What failed and what to do.
-    pub reason: String,
+pub enum RestoreError {
+    /// Another process works with the device.
+    #[error(transparent)]
+    InUse(LockError),
+    /// Anything else.
+    #[error("cannot restore from {journal}: {reason}")]
+    Failed {
+        /// The journal.
+        journal: PathBuf,
+        /// What failed and what to do.
+        reason: String,
+    },
+}
+
+impl RestoreError {
+    /// How the process should end.
+    #[must_use]
+    pub const fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::InUse(_) => ExitCode::Usage,
+            Self::Failed { .. } => ExitCode::CheckFailed,
+        }
+    }
 }

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::pci::Bdf;
-use crate::pci::requester::{self, RequesterState};
+use crate::pci::device_lock::LockError;
+use crate::pci::requester::{self, RequesterError, RequesterState};
 use crate::pci::sysfs::SysfsRoot;
 
 use super::error::RestoreError;
@@ -44,5 +45,8 @@ fn restore(journal: &Path) -> Result<Restored, RestoreError> {
             enabled: restored.state == RequesterState::Enabled,
             journal: journal.to_owned(),
         })
-        .map_err(|error| RestoreError { journal: journal.to_owned(), reason: error.to_string() })
+        .map_err(|error| match error {
+            RequesterError::InUse(error @ LockError::Held { .. }) => RestoreError::InUse(error),
+            error => RestoreError::Failed { journal: journal.to_owned(), reason: error.to_string() },
+        })
 }

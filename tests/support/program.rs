@@ -48,8 +48,14 @@ impl Place {
 
     /// The program, started.
     pub fn start(&self, arguments: &[&str]) -> Running {
-        let child = Command::new(env!("CARGO_BIN_EXE_aqlprobe"))
-            .args(arguments)
+        let mut command = Command::new(env!("CARGO_BIN_EXE_aqlprobe"));
+        command.args(arguments);
+        self.start_command(command)
+    }
+
+    /// A command that comes to be the program, started.
+    pub fn start_command(&self, mut command: Command) -> Running {
+        let child = command
             .envs(self.environment())
             .stdin(Stdio::null())
             .stdout(File::create(self.path("stdout")).unwrap())

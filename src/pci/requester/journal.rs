@@ -1,8 +1,8 @@
 //! The file that outlives a killed process and says what its bit was.
 
-use super::RequesterState;
-use crate::pci::Bdf;
+use super::{RequesterState, place};
 use crate::pci::sysfs::SysfsRoot;
+use crate::pci::{Bdf, process};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -26,6 +26,9 @@ pub(super) struct Entry {
     /// Vendor and device ID, so that a card put in since is not taken for this one.
     pub identity: u32,
     pub pid: u32,
+    /// When that process started, so that another one with the same id is not taken for it.
+    #[serde(default)]
+    start_ticks: Option<u64>,
     unix_seconds: u64,
 }
 
@@ -39,23 +42,30 @@ pub(super) enum Owner {
 impl Entry {
     pub fn new(bdf: Bdf, config: PathBuf, register: u16, original: RequesterState, identity: u32) -> Self {
         let unix_seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        Self { version: FORMAT_VERSION, bdf, config, register, original, identity, pid: std::process::id(), unix_seconds }
+        let pid = std::process::id();
+        let start_ticks = process::start_ticks(pid);
+        Self { version: FORMAT_VERSION, bdf, config, register, original, identity, pid, start_ticks, unix_seconds }
     }
 
     /// The entry of a change that outlives its process. No process has the ID 0, so no later one is taken for the owner.
     pub fn held_by_nobody(self) -> Self {
-        Self { pid: 0, ..self }
+        Self { pid: 0, start_ticks: None, ..self }
     }
 
     pub fn owner(&self) -> Owner {
-        if Path::new("/proc").join(self.pid.to_string()).exists() { Owner::Running } else { Owner::Gone }
+        let same = match (self.start_ticks, process::start_ticks(self.pid)) {
+            (Some(then), Some(now)) => then == now,
+            // Without both, the id alone has to do.
+            _ => true,
+        };
+        if process::exists(self.pid) && same { Owner::Running } else { Owner::Gone }
     }
 }
 
 /// Writes the whole journal or none of it, never over another, and to the disk before it returns.
 pub(super) fn write(path: &Path, entry: &Entry) -> io::Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(directory)?;
+    place::make(directory)?;
     let mut file = tempfile::NamedTempFile::new_in(directory)?;
     serde_json::to_writer_pretty(&mut file, entry)?;
     file.write_all(b"\n")?;
@@ -65,7 +75,7 @@ pub(super) fn write(path: &Path, entry: &Entry) -> io::Result<()> {
 }
 
 pub(super) fn read(path: &Path) -> Result<Entry, String> {
-    let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
+    let text = place::read(path).map_err(|error| error.to_string())?;
     let entry: Entry = serde_json::from_str(&text).map_err(|error| error.to_string())?;
     match entry.version {
         FORMAT_VERSION => Ok(entry),
@@ -81,32 +91,22 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Where the journal of a device is kept: inside the root, when that is not the machine's own `/sys`; else `/run/aqlprobe`
-/// for root, `aqlprobe` below `$XDG_RUNTIME_DIR` or below the directory for temporary files.
+/// Where the journal of a device is kept: inside the root, when that is not the machine's own `/sys`; else `/run/aqlprobe` for
+/// root; else `aqlprobe` below `$XDG_RUNTIME_DIR`, or a directory of the user's below that for temporary files.
 pub fn journal_path(root: &SysfsRoot, bdf: &Bdf) -> PathBuf {
-    directory(root).join(format!("{bdf}.{EXTENSION}"))
+    place::directory(root).join(format!("{bdf}.{EXTENSION}"))
 }
 
 /// Where the journal of a change is kept that is meant to last; beside [`journal_path`].
 pub fn kept_journal_path(root: &SysfsRoot, bdf: &Bdf) -> PathBuf {
-    directory(root).join(format!("{bdf}.{KEPT}.{EXTENSION}"))
+    place::directory(root).join(format!("{bdf}.{KEPT}.{EXTENSION}"))
 }
 
 /// The journals that are there, of runs that are at work or were killed, sorted.
 pub fn pending_journals(root: &SysfsRoot) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(directory(root)) else { return Vec::new() };
+    let Ok(entries) = fs::read_dir(place::directory(root)) else { return Vec::new() };
     let is_journal = |path: &PathBuf| path.extension().is_some_and(|extension| extension == EXTENSION);
     let mut found: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(is_journal).collect();
     found.sort_unstable();
     found
-}
-
-fn directory(root: &SysfsRoot) -> PathBuf {
-    if *root != SysfsRoot::default() {
-        return root.path().join("aqlprobe");
-    }
-    if rustix::process::geteuid().is_root() {
-        return PathBuf::from("/run/aqlprobe");
-    }
-    std::env::var_os("XDG_RUNTIME_DIR").map_or_else(std::env::temp_dir, PathBuf::from).join("aqlprobe")
 }

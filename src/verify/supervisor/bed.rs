@@ -3,17 +3,18 @@
 use std::fs;
 use std::path::PathBuf;
 
-use tempfile::TempDir;
-
 use crate::hsa::embedded::bed::{self, SYSFS_ENV};
 use crate::hsa::embedded::vfio;
 use crate::hsa::{Bed, MODEL_VARIABLE, RuntimeChoice};
+use crate::pci::Bdf;
+use crate::pci::device_lock::{DeviceLock, LockError};
 use crate::pci::driver::VfioLease;
+use crate::pci::private_tree::PrivateTree;
 use crate::pci::sysfs::SysfsRoot;
 use crate::report::{BedKind, BedReport};
 use crate::verify::error::VerifyError;
 use crate::verify::event::PlannedRuntime;
-use crate::verify::request::{RequestedRuntime, VerifyRequest};
+use crate::verify::request::{PlaceRequest, RequestedRuntime};
 
 use super::guest_bed;
 use super::no_gpu::{Explanation, Finding};
@@ -37,8 +38,33 @@ pub struct ReadyBed {
     pub counters: Option<PathBuf>,
     /// Holds the endpoint, which goes back to where it was found.
     pub(super) _lease: Option<VfioLease>,
+    /// The device that had to be taken before it could be found out what the bed is. Let go after the lease.
+    pub(super) taken: Option<DeviceLock>,
     /// Holds the software GPU's PCI tree, which disappears with it.
-    pub(super) _tree: Option<TempDir>,
+    pub(super) _tree: Option<PrivateTree>,
+}
+
+impl ReadyBed {
+    /// Takes a device for as long as the lock lives, unless the bed has it already. A device whose config space cannot even be opened
+    /// is not locked: its bit cannot be switched either.
+    ///
+    /// # Errors
+    /// [`VerifyError::InUse`] when another process has it.
+    pub fn hold(&self, device: &Bdf) -> Result<Option<DeviceLock>, VerifyError> {
+        if self.taken.as_ref().is_some_and(|lock| lock.device() == *device) {
+            return Ok(None);
+        }
+        hold(&self.sysfs, device)
+    }
+}
+
+/// See [`ReadyBed::hold`].
+pub(super) fn hold(sysfs: &SysfsRoot, device: &Bdf) -> Result<Option<DeviceLock>, VerifyError> {
+    match DeviceLock::take(&sysfs.config_file(device), *device) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(error @ LockError::Held { .. }) => Err(VerifyError::InUse(error)),
+        Err(LockError::Unlockable { .. }) => Ok(None),
+    }
 }
 
 /// Which rules the cases of a bed are run by.
@@ -56,7 +82,7 @@ pub enum Rules {
 ///
 /// # Errors
 /// The runtime cannot be opened, or the dump to replay does not fit or cannot be read.
-pub fn prepare(request: &VerifyRequest) -> Result<ReadyBed, VerifyError> {
+pub fn prepare(request: &PlaceRequest) -> Result<ReadyBed, VerifyError> {
     let choice = match (&request.replay, &request.runtime) {
         // A dump can only be meant for the embedded device, so asking for one is asking for that.
         (Some(_), RequestedRuntime::Choice(RuntimeChoice::Auto | RuntimeChoice::Embedded)) => {
@@ -79,7 +105,7 @@ pub fn prepare(request: &VerifyRequest) -> Result<ReadyBed, VerifyError> {
 }
 
 /// A runtime library with the device that it has: hardware, unless the environment gives it a model in its place.
-fn library_bed(request: &VerifyRequest, library: PathBuf) -> Result<ReadyBed, VerifyError> {
+fn library_bed(request: &PlaceRequest, library: PathBuf) -> Result<ReadyBed, VerifyError> {
     let runtime = library.display().to_string();
     let (report, sysfs, tree) = match std::env::var_os(MODEL_VARIABLE) {
         None => {
@@ -101,26 +127,25 @@ fn library_bed(request: &VerifyRequest, library: PathBuf) -> Result<ReadyBed, Ve
         }
     };
     let (runtime, launcher) = (PlannedRuntime::Library(library), Launcher::default());
-    Ok(ReadyBed { report, runtime, sysfs, launcher, rules: Rules::Plain, counters: None, _lease: None, _tree: tree })
+    Ok(ReadyBed { report, runtime, sysfs, launcher, rules: Rules::Plain, counters: None, _lease: None, taken: None, _tree: tree })
 }
 
 /// A directory for a modelled machine.
-pub(super) fn temporary_directory() -> Result<TempDir, VerifyError> {
-    tempfile::Builder::new()
-        .prefix("aqlprobe-")
-        .tempdir()
-        .map_err(|error| VerifyError::Bed(format!("no directory for its PCI tree: {error}")))
+pub(super) fn temporary_directory() -> Result<PrivateTree, VerifyError> {
+    PrivateTree::create().map_err(|error| {
+        VerifyError::Bed(format!("no directory for its PCI tree: {error}; TMPDIR names another place for temporary files"))
+    })
 }
 
 /// The embedded bed as a self-test of the harness, because no GPU can be used.
 ///
 /// # Errors
 /// The bed cannot be laid out.
-pub fn self_test(request: &VerifyRequest, reason: String) -> Result<ReadyBed, VerifyError> {
+pub fn self_test(request: &PlaceRequest, reason: String) -> Result<ReadyBed, VerifyError> {
     embedded(request, BedKind::EmbeddedSelfTest, Some(reason))
 }
 
-fn embedded(request: &VerifyRequest, kind: BedKind, reason: Option<String>) -> Result<ReadyBed, VerifyError> {
+fn embedded(request: &PlaceRequest, kind: BedKind, reason: Option<String>) -> Result<ReadyBed, VerifyError> {
     let replay_error = |path: &PathBuf, reason: String| VerifyError::Replay { path: path.clone(), reason };
     let dump = match &request.replay {
         Some(path) => {
@@ -150,6 +175,7 @@ fn embedded(request: &VerifyRequest, kind: BedKind, reason: Option<String>) -> R
         rules: Rules::Plain,
         counters: None,
         _lease: None,
+        taken: None,
         sysfs: SysfsRoot::new(prepared.sysfs_root),
         _tree: Some(tree),
     })

@@ -10,9 +10,9 @@ use crate::pci::{Bdf, ConfigOffset, ConfigSpace, registers};
 use crate::report::{AtomicsMode, BedKind, BedReport, RequesterReadback};
 use crate::verify::error::VerifyError;
 use crate::verify::event::PlannedRuntime;
-use crate::verify::request::VerifyRequest;
+use crate::verify::request::PlaceRequest;
 
-use super::bed::{ReadyBed, Rules, temporary_directory};
+use super::bed::{ReadyBed, Rules, hold, temporary_directory};
 use super::process::Launcher;
 use super::requester::Requester;
 use super::session::Gatekeeper;
@@ -24,13 +24,15 @@ const ENDPOINT: (u16, u16) = (0x1002, 0x7300);
 ///
 /// # Errors
 /// There is no endpoint, or vfio-pci cannot have it.
-pub fn prepare(request: &VerifyRequest) -> Result<ReadyBed, VerifyError> {
+pub fn prepare(request: &PlaceRequest) -> Result<ReadyBed, VerifyError> {
     let sysfs = request.sysfs_root.clone().map_or_else(SysfsRoot::default, SysfsRoot::new);
     let named = env::var(DEVICE_ENV).ok().filter(|address| !address.is_empty());
     let endpoint = match named {
         Some(address) => address.parse().map_err(|error| VerifyError::Guest(format!("{DEVICE_ENV}: {error}")))?,
         None => find(&sysfs)?,
     };
+    // Before the driver is touched: another run may be about to give it back.
+    let taken = hold(&sysfs, &endpoint)?;
     let lease = VfioLease::take(&sysfs, endpoint).map_err(|error| VerifyError::Guest(error.to_string()))?;
     let directory = temporary_directory()?;
     let counters = directory.path().join("fabric");
@@ -56,6 +58,7 @@ pub fn prepare(request: &VerifyRequest) -> Result<ReadyBed, VerifyError> {
         rules: Rules::Guest,
         counters: Some(counters),
         _lease: Some(lease),
+        taken,
         _tree: Some(directory),
     })
 }

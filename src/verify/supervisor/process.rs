@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, Read, Write};
+use std::ops::ControlFlow;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -10,15 +11,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal as ProcessSignal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use crate::rocr::Surroundings;
 use crate::verify::error::VerifyError;
 use crate::verify::event::{Gate, WorkerEvent, WorkerPlan};
 
+use super::lines;
+
 /// What a worker says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Message {
+pub enum Message<E = WorkerEvent> {
     /// An event.
-    Event(WorkerEvent),
+    Event(E),
     /// A line that is none.
     Garbage(String),
     /// Its stdout is closed: it is ending, by itself or not.
@@ -37,9 +45,9 @@ pub enum Ending {
 }
 
 /// A worker as the supervisor sees it.
-pub trait Worker {
+pub trait Worker<E = WorkerEvent> {
     /// The next message, if one comes in time.
-    fn next(&mut self, wait: Duration) -> Option<Message>;
+    fn next(&mut self, wait: Duration) -> Option<Message<E>>;
     /// Waits this long for it to end by itself, then kills it.
     fn end(&mut self, grace: Duration) -> Ending;
     /// The last lines it wrote to stderr.
@@ -64,6 +72,12 @@ const POLL: Duration = Duration::from_millis(2);
 const LAST_WORDS: Duration = Duration::from_millis(250);
 const KEPT_LINES: usize = 12;
 const KEPT_CHARACTERS: usize = 300;
+/// An event of more is none.
+const MOST_EVENT_BYTES: usize = 16 << 20;
+/// So many messages wait at most; a worker that says more has to wait itself.
+const MOST_MESSAGES: usize = 64;
+/// How long a worker that is gone may seem to have more to say: its last events may still be on their way.
+const ECHO: Duration = Duration::from_millis(250);
 
 impl Launcher {
     /// Starts a worker on `plan`.
@@ -71,15 +85,26 @@ impl Launcher {
     /// # Errors
     /// The process cannot be started.
     pub fn launch(&self, plan: &WorkerPlan) -> Result<WorkerProcess, VerifyError> {
-        let stdin = match plan.gate {
+        self.start("worker", plan, plan.gate)
+    }
+
+    /// Starts the hidden subcommand `command` on a plan of its own kind, whose events are `E`.
+    ///
+    /// # Errors
+    /// The process cannot be started.
+    pub fn start<P, E>(&self, command: &'static str, plan: &P, gate: Gate) -> Result<WorkerProcess<E>, VerifyError>
+    where
+        P: Serialize,
+        E: DeserializeOwned + Send + 'static,
+    {
+        let stdin = match gate {
             Gate::Open => Stdio::null(),
             Gate::AfterLoading => Stdio::piped(),
         };
-        let plan =
-            serde_json::to_string(plan).map_err(|error| VerifyError::Worker(format!("its plan cannot be written: {error}")))?;
+        let plan = serde_json::to_string(plan).map_err(|error| VerifyError::Worker(unwritten(&error)))?;
         let mut child = self
             .program()?
-            .args(["worker", "--plan", &plan])
+            .args([command, "--plan", &plan])
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(stdin)
             .stdout(Stdio::piped())
@@ -87,30 +112,38 @@ impl Launcher {
             // An interrupt from the terminal is for the supervisor, which ends the worker itself.
             .process_group(0)
             .spawn()
-            .map_err(|error| VerifyError::Worker(format!("it cannot be started: {error}")))?;
-        let (sender, messages) = mpsc::channel();
-        if let Some(stdout) = child.stdout.take() {
-            thread::spawn(move || {
-                for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                    let message = serde_json::from_str(&line).map_or(Message::Garbage(line), Message::Event);
-                    if sender.send(message).is_err() {
-                        break;
-                    }
+            .map_err(|error| VerifyError::Worker(not_started(&error)))?;
+        let (sender, messages) = mpsc::sync_channel(MOST_MESSAGES);
+        let stdout = child.stdout.take();
+        let listening = listen(move || {
+            let Some(stdout) = stdout else { return };
+            lines::for_each(stdout, MOST_EVENT_BYTES, |line| {
+                let message = serde_json::from_slice(line).map_or_else(|_| Message::Garbage(cut(line)), Message::Event);
+                match sender.send(message) {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(_) => ControlFlow::Break(()),
                 }
             });
-        }
+        });
         let complaints = Arc::new(Mutex::new(VecDeque::new()));
         let (said_all, end_of_words) = mpsc::channel();
-        if let Some(stderr) = child.stderr.take() {
-            let complaints = Arc::clone(&complaints);
-            thread::spawn(move || {
-                keep_last_lines(stderr, &complaints);
+        let stderr = child.stderr.take();
+        let kept = Arc::clone(&complaints);
+        let listening = listening.and_then(|()| {
+            listen(move || {
+                if let Some(stderr) = stderr {
+                    keep_last_lines(stderr, &kept);
+                }
                 // Nobody may be waiting for it.
                 let _ = said_all.send(());
-            });
-        }
+            })
+        });
         let gate = child.stdin.take();
-        Ok(WorkerProcess { child, messages, complaints, end_of_words, gate })
+        // Dropped, and with it the child killed, when there is nobody to listen to it.
+        let worker = WorkerProcess { child, messages, complaints, end_of_words, gate, gone: None };
+        listening
+            .map(|()| worker)
+            .map_err(|error| VerifyError::Worker(format!("no thread can be started to listen to it: {error}; may this user start no more (ulimit -u), or is there no memory (ulimit -v)?")))
     }
 
     /// The binary of this process, ready for arguments.
@@ -133,53 +166,102 @@ impl Launcher {
     }
 }
 
+/// A thread, where there may be one more.
+fn listen(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    thread::Builder::new().name("listener".to_owned()).spawn(work).map(drop)
+}
+
+fn unwritten(error: &serde_json::Error) -> String {
+    format!("its plan cannot be written: {error}; is the name of TMPDIR, or of a file that was given, not UTF-8?")
+}
+
+fn not_started(error: &io::Error) -> String {
+    let what_to_do = match Errno::from_io_error(error) {
+        Some(Errno::NOENT) => "; it is started through /proc/self/exe with /dev/null as its input: are /proc and /dev mounted?",
+        Some(Errno::AGAIN) => "; this user may start no more processes (ulimit -u), or the machine has no room for one",
+        Some(Errno::MFILE) => "; this process may open no more files: raise the limit (ulimit -n)",
+        Some(Errno::NOMEM) => "; there is no memory for it, or not within the limit (ulimit -v)",
+        _ => "",
+    };
+    format!("it cannot be started: {error}{what_to_do}")
+}
+
+/// What a line says to people, and no more of it than they read.
+fn cut(line: &[u8]) -> String {
+    let most = line.len().min(4 * KEPT_CHARACTERS);
+    String::from_utf8_lossy(&line[..most]).trim_end().chars().take(KEPT_CHARACTERS).collect()
+}
+
 fn keep_last_lines(stream: impl Read, kept: &Mutex<VecDeque<String>>) {
-    for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
-        let line: String = String::from_utf8_lossy(&line).trim_end().chars().take(KEPT_CHARACTERS).collect();
+    lines::for_each(stream, 4 * KEPT_CHARACTERS, |line| {
+        let line = cut(line);
         let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() == KEPT_LINES {
             kept.pop_front();
         }
         kept.push_back(line);
-    }
+        ControlFlow::Continue(())
+    });
 }
 
 /// A running worker; killed when dropped.
 #[derive(Debug)]
-pub struct WorkerProcess {
+pub struct WorkerProcess<E = WorkerEvent> {
     child: Child,
-    messages: Receiver<Message>,
+    messages: Receiver<Message<E>>,
     complaints: Arc<Mutex<VecDeque<String>>>,
     end_of_words: Receiver<()>,
     gate: Option<ChildStdin>,
+    /// Since when it is known to have ended, while its stdout is still open.
+    gone: Option<Instant>,
 }
 
-impl WorkerProcess {
+impl<E> WorkerProcess<E> {
     fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
         let deadline = Instant::now() + limit;
         loop {
-            match self.child.try_wait() {
-                Ok(Some(status)) => return Some(status),
-                Ok(None) if Instant::now() < deadline => thread::sleep(POLL),
-                Ok(None) | Err(_) => return None,
+            if self.has_ended() {
+                self.kill_group();
+                return self.child.wait().ok();
             }
+            if Instant::now() >= deadline {
+                return None;
+            }
+            thread::sleep(POLL);
         }
+    }
+
+    /// Whether it has ended. It is not reaped by the question, so its id stays its own.
+    fn has_ended(&self) -> bool {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        // An error means that there is nothing to wait for any more.
+        !matches!(waitid(WaitId::Pid(Pid::from_child(&self.child)), options), Ok(None))
+    }
+
+    /// Kills whatever the worker has started: it leads a process group of its own, whose id stays taken until it is reaped.
+    fn kill_group(&self) {
+        // It can only fail when nobody is there.
+        let _ = kill_process_group(Pid::from_child(&self.child), ProcessSignal::KILL);
     }
 }
 
-impl Worker for WorkerProcess {
-    fn next(&mut self, wait: Duration) -> Option<Message> {
+impl<E> Worker<E> for WorkerProcess<E> {
+    fn next(&mut self, wait: Duration) -> Option<Message<E>> {
         match self.messages.recv_timeout(wait) {
             Ok(message) => Some(message),
-            Err(RecvTimeoutError::Timeout) => None,
+            // A process that it started may hold its stdout open after it.
+            Err(RecvTimeoutError::Timeout) => {
+                let gone = self.gone.or_else(|| self.has_ended().then(Instant::now));
+                self.gone = gone;
+                gone.is_some_and(|since| since.elapsed() >= ECHO).then_some(Message::Closed)
+            }
             Err(RecvTimeoutError::Disconnected) => Some(Message::Closed),
         }
     }
 
     fn end(&mut self, grace: Duration) -> Ending {
         let status = self.wait(grace).or_else(|| {
-            // It can only fail when the process is gone, which the wait then sees.
-            let _ = self.child.kill();
+            self.kill_group();
             self.wait(KILL_GRACE)
         });
         // Its last words may still be in the pipe, which a process of its own may hold open.
@@ -203,7 +285,7 @@ impl Worker for WorkerProcess {
     }
 }
 
-impl Drop for WorkerProcess {
+impl<E> Drop for WorkerProcess<E> {
     fn drop(&mut self) {
         self.end(Duration::ZERO);
     }
@@ -222,9 +304,11 @@ mod tests {
     use super::*;
 
     fn shell(script: &str) -> WorkerProcess {
-        let child = Command::new("sh").args(["-c", script]).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0);
+        let child = command.spawn().unwrap();
         let (messages, end_of_words) = (mpsc::channel().1, mpsc::channel().1);
-        WorkerProcess { child, messages, complaints: Arc::default(), end_of_words, gate: None }
+        WorkerProcess { child, messages, complaints: Arc::default(), end_of_words, gate: None, gone: None }
     }
 
     #[test]
@@ -238,6 +322,33 @@ mod tests {
     fn a_process_that_does_not_end_is_killed_even_when_it_ignores_requests() {
         let mut stubborn = shell("trap '' TERM INT; while :; do sleep 60; done");
         assert_eq!(stubborn.end(Duration::from_millis(20)), Ending::Crashed("SIGKILL".to_owned()));
+    }
+
+    #[test]
+    fn what_a_worker_has_started_ends_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let noted = folder.path().join("pid");
+        let mut parent = shell(&format!("sleep 600 & echo $! > {}", noted.display()));
+        assert_eq!(parent.end(KILL_GRACE), Ending::Clean);
+        let child = Pid::from_raw(std::fs::read_to_string(noted).unwrap().trim().parse().unwrap()).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let runs = || std::fs::read_to_string(format!("/proc/{child}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
+        while runs() {
+            assert!(Instant::now() < deadline, "the worker's own child lives on");
+            thread::sleep(POLL);
+        }
+    }
+
+    #[test]
+    fn a_worker_that_is_gone_is_noticed_though_its_stdout_is_open() {
+        let (open_end, messages) = mpsc::sync_channel::<Message>(1);
+        let mut worker = shell("exit 0");
+        worker.messages = messages;
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while worker.next(POLL) != Some(Message::Closed) {
+            assert!(Instant::now() < deadline);
+        }
+        drop(open_end);
     }
 
     #[test]

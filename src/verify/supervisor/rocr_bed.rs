@@ -102,6 +102,7 @@ pub fn prepare(request: &RocrModelRequest) -> Result<ReadyBed, VerifyError> {
         rules: Rules::RocrModel,
         counters: None,
         _lease: None,
+        taken: None,
         _tree: Some(tree),
     })
 }

@@ -45,7 +45,7 @@ impl Gatekeeper for NoGate {
 }
 
 /// How long a runtime may take to open.
-const OPENING: Duration = Duration::from_secs(30);
+pub const OPENING: Duration = Duration::from_secs(30);
 /// How long it may take to close.
 const CLOSING: Duration = Duration::from_secs(5);
 /// How long the events and the interrupt flag go unlooked at.
@@ -106,13 +106,13 @@ pub fn enumerate(plan: &WorkerPlan, launch: &mut Launch<'_>, interrupts: &Interr
                 }
                 return Err(VerifyError::WorkerDied { signal: name(&ending), last_words: last_words(&*worker) });
             }
-            Some(Message::Event(_) | Message::Garbage(_)) => {}
-            None if Instant::now() > deadline => {
+            // Whatever else it says, it has to come to the point.
+            Some(Message::Event(_) | Message::Garbage(_)) | None if Instant::now() > deadline => {
                 worker.end(Duration::ZERO);
                 let seconds = OPENING.as_secs();
                 return Err(VerifyError::Worker(format!("the runtime did not open within {seconds} s and was killed")));
             }
-            None => {}
+            Some(Message::Event(_) | Message::Garbage(_)) | None => {}
         }
     }
 }
@@ -133,8 +133,17 @@ pub fn run_cases(
     let mut repeated: Option<&String> = None;
     while let Some(next) = remaining.first() {
         gatekeeper.opening()?;
-        let mut drive =
-            Drive { plan, interrupts, listener, gatekeeper, cases: remaining, finished: 0, running: None, opened: false };
+        let mut drive = Drive {
+            plan,
+            interrupts,
+            listener,
+            gatekeeper,
+            cases: remaining,
+            finished: 0,
+            running: None,
+            opened: false,
+            loaded: false,
+        };
         let mut worker = launch(&WorkerPlan { cases: remaining.to_vec(), ..plan.clone() })?;
         let stop = drive.follow(&mut *worker)?;
         let (finished, opened, running) = (drive.finished, drive.opened, drive.running.is_some());
@@ -197,6 +206,13 @@ fn give_up(remaining: &[String], first_was_started: bool, reason: &str, listener
     Ok(())
 }
 
+/// Whether an event brings the end of a plan nearer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    Made,
+    None,
+}
+
 /// One worker's life.
 struct Drive<'a> {
     plan: &'a WorkerPlan,
@@ -207,6 +223,7 @@ struct Drive<'a> {
     finished: usize,
     running: Option<&'a str>,
     opened: bool,
+    loaded: bool,
 }
 
 impl Drive<'_> {
@@ -227,22 +244,26 @@ impl Drive<'_> {
                         self.gatekeeper.loaded()?;
                         worker.proceed();
                     }
-                    self.take(event);
-                    let allowed = if self.finished == self.cases.len() { CLOSING } else { self.plan.pace.watchdog() };
-                    deadline = Instant::now() + allowed;
+                    if self.take(event) == Progress::Made {
+                        let allowed = if self.finished == self.cases.len() { CLOSING } else { self.plan.pace.watchdog() };
+                        deadline = Instant::now() + allowed;
+                    }
                 }
-                Some(Message::Garbage(_)) => {}
                 Some(Message::Closed) => return Ok(Stop::Ended(worker.end(CLOSING))),
-                None if Instant::now() > deadline => return Ok(Stop::Wedged(worker.end(Duration::ZERO))),
-                None => {}
+                Some(Message::Garbage(_)) | None => {}
+            }
+            // Also while it talks: who says nothing to the point is not waited for.
+            if Instant::now() > deadline {
+                return Ok(Stop::Wedged(worker.end(Duration::ZERO)));
             }
         }
     }
 
-    fn take(&mut self, event: WorkerEvent) {
+    fn take(&mut self, event: WorkerEvent) -> Progress {
         let expected = self.cases.get(self.finished).map(String::as_str);
         match event {
-            WorkerEvent::Ready { .. } => self.opened = true,
+            WorkerEvent::Ready { .. } if !self.opened => self.opened = true,
+            WorkerEvent::Loaded if !self.loaded => self.loaded = true,
             WorkerEvent::CaseStarted { name } if expected == Some(&name) => {
                 self.running = expected;
                 self.listener.started(&name);
@@ -253,12 +274,14 @@ impl Drive<'_> {
                 self.listener.finished(&name, *observation);
             }
             // Out of turn: our own worker does not do that, and the watchdog ends one that does nothing else.
-            WorkerEvent::CaseStarted { .. }
+            WorkerEvent::Ready { .. }
+            | WorkerEvent::CaseStarted { .. }
             | WorkerEvent::CaseFinished { .. }
             | WorkerEvent::Refused { .. }
             | WorkerEvent::Loaded
-            | WorkerEvent::Done => {}
+            | WorkerEvent::Done => return Progress::None,
         }
+        Progress::Made
     }
 }
 

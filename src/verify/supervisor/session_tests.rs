@@ -59,6 +59,29 @@ impl Worker for Silent {
     fn proceed(&mut self) {}
 }
 
+/// Starts as it should, and then says the same for ever.
+struct Parrot {
+    beginning: VecDeque<Message>,
+    refrain: Message,
+}
+
+impl Worker for Parrot {
+    fn next(&mut self, _wait: Duration) -> Option<Message> {
+        std::thread::sleep(Duration::from_millis(1));
+        Some(self.beginning.pop_front().unwrap_or_else(|| self.refrain.clone()))
+    }
+
+    fn end(&mut self, _grace: Duration) -> Ending {
+        Ending::Crashed("SIGKILL".to_owned())
+    }
+
+    fn complaints(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn proceed(&mut self) {}
+}
+
 #[derive(Default)]
 struct Log {
     started: Vec<String>,
@@ -207,6 +230,18 @@ fn an_interrupt_ends_the_session_with_its_signals_name() {
     let result = run_cases(&plan(&["a"]), &mut launch, &interrupts, &mut log, &mut NoGate);
     assert!(matches!(result, Err(VerifyError::Interrupted { signal: "SIGTERM" })));
     assert!(log.finished.is_empty());
+}
+
+#[test]
+fn a_worker_that_talks_without_end_and_not_to_the_point_is_wedged() {
+    for refrain in [Message::Garbage("again".to_owned()), done(), ready(), starts("b")] {
+        let beginning = VecDeque::from([ready(), starts("a")]);
+        let mut launch =
+            |_: &WorkerPlan| Ok(Box::new(Parrot { beginning: beginning.clone(), refrain: refrain.clone() }) as Box<dyn Worker>);
+        let mut log = Log::default();
+        run_cases(&plan(&["a"]), &mut launch, &Interrupts::raised(0), &mut log, &mut NoGate).unwrap();
+        assert_eq!(log.outcomes(), [("a", "runtime-wedged")], "{refrain:?}");
+    }
 }
 
 #[test]

@@ -1,0 +1,166 @@
+//! What is known of a device before anything runs on it, and its AtomicOps bit over all runs.
+
+use crate::pci::Bdf;
+use crate::pci::device_lock::DeviceLock;
+use crate::report::{AtomicsMode, KfdReport, PathReport, Prediction, RequesterReadback};
+use crate::verify::error::VerifyError;
+use crate::verify::event::{AgentSummary, Gate};
+
+use super::bed::{ReadyBed, Rules};
+use super::guest_bed::AfterOpening;
+use super::requester::Requester;
+use super::session::{Gatekeeper, NoGate};
+use super::{kfd_answer, path, rocr_bed};
+
+/// A device with its path, and what is predicted of it.
+#[derive(Debug)]
+pub struct Survey {
+    /// Its PCI address.
+    pub bdf: Option<Bdf>,
+    /// Its way to host memory, or why that cannot be told.
+    pub path: Result<PathReport, String>,
+    /// What it does without AtomicOps.
+    pub prediction: Prediction,
+    /// What KFD makes of it.
+    pub kfd: KfdReport,
+}
+
+impl Survey {
+    /// Reads what the bed's sysfs says of the device.
+    pub fn of(bed: &ReadyBed, agent: &AgentSummary) -> Self {
+        let bdf: Option<Bdf> = agent.bdf.as_deref().and_then(|text| text.parse().ok());
+        let path = match &bdf {
+            Some(bdf) => path::read(&bed.sysfs, bdf),
+            None => Err("the runtime does not say where the device is on the PCI bus".to_owned()),
+        };
+        // A topology that we wrote is nothing that KFD says.
+        let node = bdf.as_ref().filter(|_| bed.rules != Rules::RocrModel).and_then(|bdf| kfd_answer::node(&bed.sysfs, bdf));
+        let prediction = kfd_answer::prediction(&agent.gfx, node.as_ref());
+        let prediction = match bed.rules {
+            Rules::Plain | Rules::Guest => prediction,
+            Rules::RocrModel => rocr_bed::prediction(&prediction),
+        };
+        let kfd = kfd_answer::report(&agent.gfx, node.as_ref(), path.as_ref().ok());
+        Self { bdf, path, prediction, kfd }
+    }
+}
+
+/// A device over its runs: nobody else's meanwhile, and its AtomicOps bit, where they need it.
+#[derive(Debug)]
+pub struct Switch {
+    requester: Option<Requester>,
+    _lock: Option<DeviceLock>,
+}
+
+impl Switch {
+    /// Takes the device, and finds the bit if one of `modes` needs it.
+    ///
+    /// # Errors
+    /// Another process has the device; or the bit is needed and cannot be written.
+    pub fn open(bed: &ReadyBed, bdf: Option<Bdf>, name: &str, modes: &[AtomicsMode]) -> Result<Self, VerifyError> {
+        let lock = bdf.as_ref().map_or(Ok(None), |bdf| bed.hold(bdf))?;
+        let requester = match modes {
+            [AtomicsMode::AsFound] if bed.rules == Rules::Plain => None,
+            _ => Some(Requester::open(&bed.sysfs, bdf, name)?),
+        };
+        Ok(Self { requester, _lock: lock })
+    }
+
+    /// Brings the bit into the state of a run, and says what it reads as.
+    ///
+    /// # Errors
+    /// Config space or the journal cannot be written.
+    pub fn enter(&mut self, mode: AtomicsMode, path: Result<&PathReport, &str>) -> Result<RequesterReadback, VerifyError> {
+        match &mut self.requester {
+            Some(requester) => requester.enter(mode),
+            None => Ok(path::as_found(path)),
+        }
+    }
+
+    /// The bit, where it is needed.
+    pub fn bit(&mut self) -> Option<&mut Requester> {
+        self.requester.as_mut()
+    }
+
+    /// Puts the bit back.
+    ///
+    /// # Errors
+    /// Config space cannot be written.
+    pub fn restore(&mut self) -> Result<(), VerifyError> {
+        self.requester.as_mut().map_or(Ok(()), Requester::restore)
+    }
+}
+
+/// What stands between a loaded worker of this bed and its work.
+#[must_use]
+pub fn gate(rules: Rules) -> Gate {
+    if rules == Rules::Plain { Gate::Open } else { Gate::AfterLoading }
+}
+
+/// Who opens that gate; `readback` follows what the bit then reads as.
+pub fn gatekeeper<'a>(
+    rules: Rules,
+    switch: Option<&'a mut Requester>,
+    mode: AtomicsMode,
+    readback: &'a mut RequesterReadback,
+) -> Box<dyn Gatekeeper + 'a> {
+    match (rules, switch) {
+        (Rules::RocrModel, Some(requester)) => Box::new(Switching { requester, mode }),
+        (Rules::Guest, Some(requester)) => Box::new(AfterOpening { requester, mode, readback }),
+        _ => Box::new(NoGate),
+    }
+}
+
+/// Lets a runtime open with AtomicOps, and takes them away where the run is to be without.
+struct Switching<'a> {
+    requester: &'a mut Requester,
+    mode: AtomicsMode,
+}
+
+impl Gatekeeper for Switching<'_> {
+    fn opening(&mut self) -> Result<(), VerifyError> {
+        self.requester.enter(AtomicsMode::On).map(drop)
+    }
+
+    fn loaded(&mut self) -> Result<(), VerifyError> {
+        self.requester.enter(self.mode).map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pci::tree::Completers;
+    use crate::report::{BedKind, BedReport};
+    use crate::verify::event::PlannedRuntime;
+    use crate::verify::supervisor::fixtures::{FIJI, founding_tree};
+
+    #[test]
+    fn a_device_that_another_run_has_is_refused_whatever_is_to_be_done_with_it_and_free_afterwards() {
+        let (_tree, sysfs) = founding_tree(Completers::Both);
+        let report = BedReport { kind: BedKind::Hardware, runtime: "x".to_owned(), rocr: None, reason: None, replay: None };
+        let bed = ReadyBed {
+            report,
+            runtime: PlannedRuntime::Embedded,
+            sysfs: sysfs.clone(),
+            launcher: Default::default(),
+            rules: Rules::Plain,
+            counters: None,
+            _lease: None,
+            taken: None,
+            _tree: None,
+        };
+        let before = std::fs::read(sysfs.config_file(&FIJI)).unwrap();
+        for first in [&[AtomicsMode::AsFound][..], &[AtomicsMode::Off, AtomicsMode::On]] {
+            let held = Switch::open(&bed, Some(FIJI), "Fiji", first).unwrap();
+            for second in [&[AtomicsMode::AsFound][..], &[AtomicsMode::On]] {
+                let error = Switch::open(&bed, Some(FIJI), "Fiji", second).unwrap_err();
+                assert_eq!(error.exit_code().status(), 2);
+                assert!(error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
+            }
+            drop(held);
+        }
+        Switch::open(&bed, Some(FIJI), "Fiji", &[AtomicsMode::On]).unwrap();
+        assert_eq!(std::fs::read(sysfs.config_file(&FIJI)).unwrap(), before);
+    }
+}
