@@ -4,7 +4,9 @@ mod atomics;
 mod endpoint;
 mod failure;
 mod guest;
+mod outcome_policy;
 mod output;
+mod outputs;
 mod path;
 mod progress;
 mod run;
@@ -24,7 +26,8 @@ Exit codes:
   1  a check failed, or nothing could be checked
   2  the command line or an input is wrong, or nothing is selected
   3  a signal never fired: a program that waits for it hangs
-  4  no hardware was tested (see --require-device and --skip-code)";
+  4  no hardware was tested (see --require-device and --skip-code)
+  5  everything passed, but something is worse than it should be (with --strict)";
 
 /// Does AQL dispatch complete on this AMD GPU, and if not, exactly why?
 #[derive(Parser)]
@@ -57,7 +60,8 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // A reader that has gone away (`--help | head`) is no reason to fail.
             let _ = error.print();
-            return u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
+            let words: Vec<_> = std::env::args_os().skip(1).collect();
+            return outcome_policy::usage_status(words.iter().map(AsRef::as_ref), error.exit_code()).into();
         }
     };
     let status = match arguments.command {

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use anyhow::anyhow;
 use aqlprobe::hsa::{RuntimeChoice, UnknownRuntime};
-use aqlprobe::report::ExitCode;
+use aqlprobe::report::{Document, DocumentKind, ExitCode, HardwareDemand, Refusal, text};
 use aqlprobe::rocr::ModelTarget;
 use aqlprobe::verify::{
     self, AtomicsSelection, DeviceSelector, Milliseconds, RequestedRuntime, RocrModelRequest, VerifyError, VerifyRequest,
@@ -14,7 +14,9 @@ use clap::{ValueEnum, builder::RangedU64ValueParser};
 
 use super::EXIT_CODES;
 use super::failure::Failure;
-use super::output::{self, Destination, Format};
+use super::outcome_policy::PolicyArguments;
+use super::output;
+use super::outputs::{Both, OutputArguments, Outputs};
 use super::progress::Progress;
 use super::run::Target;
 
@@ -33,7 +35,9 @@ Examples:
   aqlprobe verify --runtime rocr-model --sysroot target/rocr/sysroot --target gfx1100
       AMD's own runtime on the software GPU, without and with AtomicOps
   aqlprobe verify --require-device --format json -o report.json
-      in CI: a runner without a usable GPU fails";
+      in CI: a runner without a usable GPU fails
+  aqlprobe verify --report junit=report.xml --report prometheus=aqlprobe.prom --report ndjson=events.ndjson
+      the text on stdout and three more reports of the same run (docs/ci.md)";
 
 /// Dispatch kernels and report whether their completion signals fire, and if not, why
 ///
@@ -88,21 +92,11 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR", hide = true)]
     sysfs_root: Option<PathBuf>,
 
-    /// Exit with 1 instead of 4 when no hardware was tested
-    #[arg(long, conflicts_with = "skip_code")]
-    require_device: bool,
+    #[command(flatten)]
+    policy: PolicyArguments,
 
-    /// Exit with N instead of 4 when no hardware was tested (77 for autotools and ctest)
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
-    skip_code: Option<u8>,
-
-    /// Form of the report
-    #[arg(long, value_enum, default_value = "text")]
-    format: Format,
-
-    /// Write the report to a file, which appears complete or not at all; the verdict goes to stderr
-    #[arg(short, long, value_name = "FILE")]
-    output: Option<PathBuf>,
+    #[command(flatten)]
+    outputs: OutputArguments,
 }
 
 /// The value of `--runtime`.
@@ -148,24 +142,6 @@ impl From<Atomics> for AtomicsSelection {
     }
 }
 
-/// What becomes of exit code 4.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum WithoutHardware {
-    Distinct,
-    Fails,
-    Skips(u8),
-}
-
-impl WithoutHardware {
-    const fn status(self, code: ExitCode) -> u8 {
-        match (code, self) {
-            (ExitCode::NoHardware, Self::Fails) => ExitCode::CheckFailed.status(),
-            (ExitCode::NoHardware, Self::Skips(status)) => status,
-            _ => code.status(),
-        }
-    }
-}
-
 impl Arguments {
     /// The runtime with what belongs to it.
     fn runtime(&self) -> Result<RequestedRuntime, Failure> {
@@ -207,14 +183,6 @@ impl Arguments {
             sysfs_root: self.sysfs_root.clone(),
         }
     }
-
-    const fn without_hardware(&self) -> WithoutHardware {
-        match (self.require_device, self.skip_code) {
-            (true, _) => WithoutHardware::Fails,
-            (false, Some(status)) => WithoutHardware::Skips(status),
-            (false, None) => WithoutHardware::Distinct,
-        }
-    }
 }
 
 /// Runs the cases and prints the report.
@@ -225,28 +193,40 @@ pub fn run(arguments: &Arguments) -> Result<u8, Failure> {
     if arguments.list {
         return list(&arguments.cases);
     }
-    let policy = arguments.without_hardware();
+    let policy = &arguments.policy;
+    let under_policy = |failure: Failure| failure.under(|code| policy.status(code));
     // A pattern that selects nothing is known before a file is touched or a worker started.
-    verify::select(&arguments.cases).map_err(|error| Failure::new(error, ExitCode::Usage))?;
-    let request = arguments.request(arguments.runtime()?);
-    let destination = Destination::open(arguments.output.as_deref())?;
+    verify::select(&arguments.cases).map_err(|error| under_policy(Failure::new(error, ExitCode::Usage)))?;
+    let request = arguments.request(arguments.runtime().map_err(under_policy)?);
+    let outputs = Outputs::open(DocumentKind::Verify, &arguments.outputs, policy.default_kind(), policy.demand());
+    let mut outputs = outputs.map_err(under_policy)?;
+    let on_stdout = outputs.on_stdout();
     let mut progress = Progress::new();
-    let outcome = verify::run(&request, &mut progress);
+    let outcome = verify::run(&request, &mut Both(&mut progress, &mut outputs));
     drop(progress);
-    let report = outcome.map_err(|error| failure(error, policy))?;
-    destination.write(&report, arguments.format)?;
-    let code = report.verdict.exit_code;
-    if code == ExitCode::NoHardware && policy == WithoutHardware::Fails {
+    let report = match outcome {
+        Ok(report) => policy.judged(Document::Verify(Box::new(report))),
+        Err(error) => {
+            let failure = failure(error);
+            let refusal = Refusal { command: DocumentKind::Verify, reason: failure.reason(), exit_code: failure.code() };
+            outputs.refuse(&refusal);
+            return Err(failure.under(|_| policy.status_without_report(&refusal, on_stdout)));
+        }
+    };
+    outputs.write(&report, &text::verdict_of(&report)).map_err(under_policy)?;
+    let status = policy.status_of(&report, on_stdout);
+    if report.verdict().exit_code == ExitCode::NoHardware && policy.demand() == HardwareDemand::Required {
         let error = anyhow!("no GPU was tested, and --require-device asks for one");
-        return Err(Failure::new(error, ExitCode::CheckFailed).hint("the report's first line says why no GPU could be used"));
+        let failure = Failure::new(error, ExitCode::CheckFailed).under(|_| status);
+        return Err(failure.hint("the report's first line says why no GPU could be used"));
     }
-    Ok(policy.status(code))
+    Ok(status)
 }
 
-fn failure(error: VerifyError, policy: WithoutHardware) -> Failure {
-    let code = error.exit_code();
+fn failure(error: VerifyError) -> Failure {
     let hint = hint(&error);
-    let failure = Failure::new(error, code).status(policy.status(code));
+    let code = error.exit_code();
+    let failure = Failure::new(error, code);
     match hint {
         Some(hint) => failure.hint(hint),
         None => failure,
@@ -269,19 +249,4 @@ fn list(patterns: &[String]) -> Result<u8, Failure> {
     let text: String = cases.iter().map(|case| format!("{:width$}  {}\n", case.name, case.summary)).collect();
     output::print(text.as_bytes())?;
     Ok(ExitCode::Pass.status())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_exit_code_for_no_hardware_can_be_replaced() {
-        let policies = [WithoutHardware::Distinct, WithoutHardware::Fails, WithoutHardware::Skips(77)];
-        let statuses = |code| policies.map(|policy| policy.status(code));
-        assert_eq!(statuses(ExitCode::NoHardware), [4, 1, 77]);
-        for code in [ExitCode::Pass, ExitCode::CheckFailed, ExitCode::Usage, ExitCode::Hang] {
-            assert_eq!(statuses(code), [code.status(); 3]);
-        }
-    }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::latency::LatencyReport;
-use super::run::Report;
+use super::run::{BedReport, Report, Verdict};
 
 /// Which command wrote a report: the first key of its JSON form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -16,6 +16,17 @@ pub enum DocumentKind {
     Verify,
     /// `aqlprobe latency`.
     Latency,
+}
+
+impl DocumentKind {
+    /// As JSON and the command line spell it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Verify => "verify",
+            Self::Latency => "latency",
+        }
+    }
 }
 
 /// A report of either kind.
@@ -68,6 +79,33 @@ struct Head {
 }
 
 impl Document {
+    /// Which command wrote it.
+    #[must_use]
+    pub const fn kind(&self) -> DocumentKind {
+        match self {
+            Self::Verify(_) => DocumentKind::Verify,
+            Self::Latency(_) => DocumentKind::Latency,
+        }
+    }
+
+    /// What it was made on.
+    #[must_use]
+    pub fn bed(&self) -> &BedReport {
+        match self {
+            Self::Verify(report) => &report.bed,
+            Self::Latency(report) => &report.bed,
+        }
+    }
+
+    /// The last word.
+    #[must_use]
+    pub fn verdict(&self) -> &Verdict {
+        match self {
+            Self::Verify(report) => &report.verdict,
+            Self::Latency(report) => &report.verdict,
+        }
+    }
+
     /// Reads a report's file.
     ///
     /// # Errors

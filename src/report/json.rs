@@ -1,14 +1,15 @@
-//! The report for programs: the values of [`Report`] under the names of `results/verify.schema.json`.
+//! The report for programs: the values of [`super::Report`], under the names of `results/verify.schema.json`, or of
+//! [`super::latency::LatencyReport`].
 
 use std::io;
 
-use super::run::Report;
+use serde::Serialize;
 
 /// Writes the report as one JSON object over several lines, with a newline at the end.
 ///
 /// # Errors
 /// Those of `out`.
-pub fn write(report: &Report, out: &mut impl io::Write) -> io::Result<()> {
+pub fn write(report: &impl Serialize, out: &mut impl io::Write) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, report)?;
     out.write_all(b"\n")
 }

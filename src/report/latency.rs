@@ -113,6 +113,19 @@ pub enum LatencyMode {
     Pingpong,
 }
 
+impl LatencyMode {
+    /// As JSON and the command line spell it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Dispatch => "dispatch",
+            Self::Barrier => "barrier",
+            Self::Signal => "signal",
+            Self::Pingpong => "pingpong",
+        }
+    }
+}
+
 /// How the host waits for a completion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

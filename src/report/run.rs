@@ -74,6 +74,27 @@ pub enum BedKind {
     UnaskedModel,
 }
 
+impl BedKind {
+    /// As JSON and labels spell it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Hardware => "hardware",
+            Self::Embedded => "embedded",
+            Self::EmbeddedSelfTest => "embedded-self-test",
+            Self::RocrModel => "rocr-model",
+            Self::Guest => "guest",
+            Self::UnaskedModel => "unasked-model",
+        }
+    }
+
+    /// Whether nobody asked for the model that answered, so that whatever it did is no pass.
+    #[must_use]
+    pub const fn is_stand_in(self) -> bool {
+        matches!(self, Self::EmbeddedSelfTest | Self::UnaskedModel)
+    }
+}
+
 /// The bed, in every report.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BedReport {
@@ -117,6 +138,18 @@ pub enum AtomicsMode {
     Off,
     /// Set before, restored after.
     On,
+}
+
+impl AtomicsMode {
+    /// As JSON and labels spell it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AsFound => "as-found",
+            Self::Off => "off",
+            Self::On => "on",
+        }
+    }
 }
 
 impl fmt::Display for AtomicsMode {
@@ -179,6 +212,16 @@ pub struct DeviceReport {
     pub runs: Vec<RunReport>,
     /// What this device's runs come to.
     pub diagnosis: Diagnosis,
+}
+
+impl DeviceReport {
+    /// The run whose failures are the device's: with AtomicOps on if there is one, else as found, else off.
+    #[must_use]
+    pub fn deciding_run(&self) -> Option<&RunReport> {
+        [AtomicsMode::On, AtomicsMode::AsFound, AtomicsMode::Off]
+            .into_iter()
+            .find_map(|mode| self.runs.iter().find(|run| run.atomics == mode))
+    }
 }
 
 /// The expectation for the run without AtomicOps.

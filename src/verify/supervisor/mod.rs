@@ -47,6 +47,7 @@ pub fn run(request: &VerifyRequest, observer: &mut dyn Observer) -> Result<Repor
     let Opened { bed, roster: Roster { runtime, agents, event_aborts }, opening_crash, no_gpu } = open(request, &interrupts)?;
     let chosen = choose(request.device, &agents, &bed.report)?;
     let modes = modes(request.atomics, &bed.report);
+    observer.bed_ready(&bed.report);
     observer.planned(chosen.len() * modes.len() * cases.len());
     let mut bench = Bench { request, bed: &bed, interrupts: &interrupts, cases: &cases, observer, opening_crash, event_aborts };
     let devices = chosen.iter().map(|agent| bench.device(agent, modes)).collect::<Result<Vec<_>, _>>()?;
