@@ -76,6 +76,14 @@ pub(super) struct Check {
     pub duration_ms: Option<u64>,
 }
 
+impl Check {
+    /// What is known besides the message, and not said by it.
+    pub(super) fn more(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let details = self.details.iter().map(|(label, text)| (*label, text.as_str()));
+        details.filter(|(_, text)| !self.message.contains(text))
+    }
+}
+
 /// Checks of one device in one state of AtomicOps, or the verdict alone.
 #[derive(Clone, Debug)]
 pub(super) struct Suite {

@@ -48,7 +48,7 @@ impl Renderer for GithubRenderer {
         };
         let title = format!("{} on {}", list.command, document.bed().kind.name());
         let mut message = format!("{}\n{}", list.verdict.message, list.bed);
-        for (label, text) in &list.verdict.details {
+        for (label, text) in list.verdict.more() {
             let _ = write!(message, "\n{label}: {text}");
         }
         let mut text = annotation(level, &title, &message);
@@ -78,8 +78,7 @@ impl Group<'_> {
         let (names, first) = (names(&self.checks), self.checks.first());
         first.map_or_else(String::new, |first| {
             let head = format!("{names}: {}", first.message);
-            let others = first.details.iter().filter(|(label, _)| *label != "cause");
-            others.fold(head, |message, (label, text)| format!("{message}\n{label}: {text}"))
+            first.more().fold(head, |message, (label, text)| format!("{message}\n{label}: {text}"))
         })
     }
 }
@@ -134,7 +133,7 @@ pub fn summary(document: &Document, demand: HardwareDemand) -> String {
     let list = Checklist::of(document, demand);
     let mut text =
         format!("### {}: {}\n\n{}\n\n{}\n", cell(&list.command), list.word, cell(&list.verdict.message), cell(&list.bed));
-    for (label, value) in &list.verdict.details {
+    for (label, value) in list.verdict.more() {
         let _ = writeln!(text, "\n{label}: {}", cell(value));
     }
     if !list.suites.is_empty() {

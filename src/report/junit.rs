@@ -90,7 +90,7 @@ fn test_case(check: &Check, class: &str) -> TestCase {
     let mut case = TestCase::new(clean(&check.name), status);
     case.set_classname(clean(class));
     case.set_time(Duration::from_millis(check.duration_ms.unwrap_or_default()));
-    if check.ruling == Ruling::Passed && !check.details.is_empty() {
+    if check.ruling == Ruling::Passed && told != check.outcome {
         case.set_system_out(clean(&told));
     }
     case
@@ -98,8 +98,7 @@ fn test_case(check: &Check, class: &str) -> TestCase {
 
 /// The message and what else is known, a line each.
 fn told(check: &Check) -> String {
-    let details = check.details.iter().filter(|(label, text)| *label != "cause" || !check.message.contains(text.as_str()));
-    details.fold(check.message.clone(), |told, (label, text)| format!("{told}\n{label}: {text}"))
+    check.more().fold(check.message.clone(), |told, (label, text)| format!("{told}\n{label}: {text}"))
 }
 
 /// Without the two characters of Unicode's first plane that XML 1.0 §2.2 leaves out and the writer lets through.

@@ -86,13 +86,13 @@ impl TapRenderer {
     }
 
     fn directive(&self, check: &Check) -> String {
-        let word = match (check.ruling, self.dialect) {
-            (Ruling::FailedAsPredicted, TapDialect::Tap13) => "TODO",
-            (Ruling::FailedAsPredicted, TapDialect::Ktap1) => "XFAIL",
-            (ruling, _) if ruling.is_skip() => "SKIP",
-            _ => return String::new(),
-        };
-        format!(" # {word} {}: {}", check.ruling.name(), self.description(&check.message))
+        let name = check.ruling.name();
+        match (check.ruling, self.dialect) {
+            (Ruling::FailedAsPredicted, TapDialect::Tap13) => format!(" # TODO {name}: {}", check.outcome),
+            (Ruling::FailedAsPredicted, TapDialect::Ktap1) => format!(" # XFAIL {name}: {}", check.outcome),
+            (ruling, _) if ruling.is_skip() => format!(" # SKIP {name}: {}", self.description(&check.message)),
+            _ => String::new(),
+        }
     }
 }
 
@@ -108,11 +108,11 @@ fn diagnostics(check: &Check, text: &mut String) {
     entry("outcome", &check.outcome);
     entry("message", &check.message);
     let mut labels = Vec::new();
-    for (label, value) in &check.details {
-        labels.push(*label);
+    for (label, value) in check.more() {
+        labels.push(label);
         // A mapping has each key once.
-        let times = labels.iter().filter(|known| *known == label).count();
-        let label = if times > 1 { format!("{label}_{times}") } else { (*label).to_owned() };
+        let times = labels.iter().filter(|known| **known == label).count();
+        let label = if times > 1 { format!("{label}_{times}") } else { label.to_owned() };
         entry(&label, value);
     }
     text.push_str("  ...\n");
@@ -123,7 +123,7 @@ fn comments(check: &Check, text: &mut String) {
         return;
     }
     let _ = writeln!(text, "# {}: {}", check.name, check.message);
-    for (label, value) in &check.details {
+    for (label, value) in check.more() {
         let _ = writeln!(text, "#   {label}: {value}");
     }
 }
