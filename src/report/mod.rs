@@ -7,6 +7,7 @@ pub mod audit_json;
 pub mod audit_text;
 pub mod document;
 mod evidence;
+pub mod fleet;
 pub mod json;
 pub mod latency;
 mod outcome;
