@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::document::Document;
 use super::run::Report;
 
 /// Writes the report as one JSON object over several lines, with a newline at the end.
@@ -10,5 +11,14 @@ use super::run::Report;
 /// Those of `out`.
 pub fn write(report: &Report, out: &mut impl io::Write) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, report)?;
+    out.write_all(b"\n")
+}
+
+/// The same of a report of either kind.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write_document(document: &Document, out: &mut impl io::Write) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, document)?;
     out.write_all(b"\n")
 }

@@ -8,6 +8,8 @@ pub mod audit_text;
 pub mod document;
 mod evidence;
 pub mod fleet;
+pub mod fleet_text;
+pub mod html;
 pub mod json;
 pub mod latency;
 mod outcome;
@@ -29,3 +31,5 @@ pub use run::{
 };
 pub use runtime::{AgentFacts, Doorbell, DriverFacts, EnvironmentVariable, RuntimeFacts};
 pub use style::{Colour, TextStyle};
+pub(crate) use style::{Tone, tame, time};
+pub(crate) use table::{columns, write_indented};

@@ -47,7 +47,8 @@ pub fn verdict(report: &Report) -> String {
     untested_line(report).map_or_else(|| verdict.clone(), |untested| format!("{verdict}\n{untested}"))
 }
 
-fn bed_line(bed: &BedReport) -> String {
+/// The bed in one line: the first of every report.
+pub(crate) fn bed_line(bed: &BedReport) -> String {
     let runtime = tame(&bed.runtime);
     let reason = || bed.reason.as_deref().map_or_else(|| "no usable GPU was found".to_owned(), tame);
     let mut line = match bed.kind {
@@ -275,7 +276,7 @@ fn write_diagnosis(diagnosis: &Diagnosis, verdict: &Verdict, style: TextStyle, o
 }
 
 /// What was seen, in one line.
-fn evidence_words(evidence: &Evidence) -> String {
+pub(super) fn evidence_words(evidence: &Evidence) -> String {
     let mut words = Vec::new();
     if let Some(output) = &evidence.output {
         let mut seen = format!("output right {}/{}", thousands(output.right), thousands(output.elements));
