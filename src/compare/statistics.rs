@@ -238,8 +238,9 @@ mod tests {
 
     #[test]
     fn a_shift_of_ten_percent_is_found_in_median_and_tail() {
-        for figure in Figure::ALL {
-            let interval = compare(&heavy_tailed(20_000, 5_000.0, 1), &heavy_tailed(20_000, 5_500.0, 2), figure);
+        // The 99th percentile lies in the middle of the long tail, where samples are sparse: it takes more of them.
+        for (figure, count) in [(Figure::Median, 20_000), (Figure::P99, 200_000)] {
+            let interval = compare(&heavy_tailed(count, 5_000.0, 1), &heavy_tailed(count, 5_500.0, 2), figure);
             assert!(interval.low < 10.0 && interval.high > 10.0, "{}: {interval:?} does not hold 10 %", figure.name());
             assert!(interval.low > 0.0, "{}: {interval:?}", figure.name());
         }
