@@ -6,6 +6,8 @@
 
 pub mod aql;
 pub mod audit;
+pub mod compare;
+pub mod fleet;
 pub mod guest;
 pub mod hsa;
 pub mod kernels;

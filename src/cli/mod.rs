@@ -1,14 +1,17 @@
 //! The command line: parsing, printing and exit codes only, one file per subcommand.
 
 mod atomics;
+mod compare;
 mod endpoint;
 mod failure;
 mod guest;
+mod merge;
 mod outcome_policy;
 mod output;
 mod outputs;
 mod path;
 mod progress;
+mod report;
 mod run;
 mod verify;
 mod worker;
@@ -45,6 +48,9 @@ enum Command {
     Endpoint(endpoint::Arguments),
     Run(run::Arguments),
     Guest(Box<guest::Arguments>),
+    Compare(compare::Arguments),
+    Merge(merge::Arguments),
+    Report(report::Arguments),
     #[command(hide = true)]
     GuestInit,
     #[command(hide = true)]
@@ -71,6 +77,9 @@ pub fn main() -> ExitCode {
         Command::Endpoint(arguments) => endpoint::run(&arguments),
         Command::Run(arguments) => run::run(&arguments),
         Command::Guest(arguments) => guest::run(&arguments),
+        Command::Compare(arguments) => compare::run(&arguments),
+        Command::Merge(arguments) => merge::run(&arguments),
+        Command::Report(arguments) => report::run(&arguments),
         Command::GuestInit => guest::init(),
         Command::GuestFuzz(arguments) => guest::fuzz(&arguments),
         Command::Worker(arguments) => Ok(worker::run(&arguments)),

@@ -3,13 +3,23 @@
 
 use std::io;
 
-use serde::Serialize;
+use super::document::Document;
+use super::run::Report;
 
 /// Writes the report as one JSON object over several lines, with a newline at the end.
 ///
 /// # Errors
 /// Those of `out`.
-pub fn write(report: &impl Serialize, out: &mut impl io::Write) -> io::Result<()> {
+pub fn write(report: &Report, out: &mut impl io::Write) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, report)?;
+    out.write_all(b"\n")
+}
+
+/// The same of a report of either kind.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write_document(document: &Document, out: &mut impl io::Write) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, document)?;
     out.write_all(b"\n")
 }

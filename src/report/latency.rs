@@ -48,6 +48,9 @@ impl LatencyReport {
 /// The machine that measured.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct HostReport {
+    /// Its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// Processor model; empty when it cannot be told.
     pub cpu: String,
     /// Logical processors.

@@ -8,7 +8,10 @@ pub mod audit_text;
 mod checklist;
 pub mod document;
 mod evidence;
+pub mod fleet;
+pub mod fleet_text;
 pub mod github;
+pub mod html;
 pub mod json;
 mod junit;
 pub mod latency;
@@ -40,3 +43,5 @@ pub use run::{
 };
 pub use runtime::{AgentFacts, Doorbell, DriverFacts, EnvironmentVariable, RuntimeFacts};
 pub use style::{Colour, TextStyle};
+pub(crate) use style::{Tone, tame, time};
+pub(crate) use table::{columns, write_indented};

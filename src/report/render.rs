@@ -181,10 +181,7 @@ struct JsonRenderer;
 
 impl Renderer for JsonRenderer {
     fn report(&self, document: &Document, mut out: &mut dyn io::Write) -> Result<(), RenderError> {
-        match document {
-            Document::Verify(report) => json::write(report, &mut out)?,
-            Document::Latency(report) => json::write(report, &mut out)?,
-        }
+        json::write_document(document, &mut out)?;
         Ok(())
     }
 

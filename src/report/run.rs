@@ -25,7 +25,11 @@ pub struct Report {
     /// Why no GPU could be tested, with what to do next, where the bed is a self-test.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub no_gpu: Option<String>,
-    /// What the runtime said of itself.
+    /// Name of the machine that ran it; files of older versions lack it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// What the runtime said of itself; files of older versions lack it.
+    #[serde(default)]
     pub runtime: RuntimeFacts,
     /// Seconds since the epoch, UTC.
     pub started_at: u64,

@@ -57,8 +57,8 @@ pub fn verdict_of(document: &Document) -> String {
     }
 }
 
-/// What was tested on, in one line.
-pub(super) fn bed_line(bed: &BedReport) -> String {
+/// The bed in one line: the first of every report.
+pub(crate) fn bed_line(bed: &BedReport) -> String {
     let runtime = tame(&bed.runtime);
     let reason = || bed.reason.as_deref().map_or_else(|| "no usable GPU was found".to_owned(), tame);
     let mut line = match bed.kind {

@@ -58,6 +58,7 @@ pub fn run(request: &VerifyRequest, observer: &mut dyn Observer) -> Result<Repor
         tool: Tool::THIS,
         bed: bed.report.clone(),
         no_gpu: no_gpu.map(|explanation| explanation.to_string()),
+        host: crate::verify::facts::host_name(),
         runtime,
         started_at: started.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         duration_ms: milliseconds(clock.elapsed()),
