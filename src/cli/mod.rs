@@ -10,6 +10,7 @@ mod outcome_policy;
 mod output;
 mod outputs;
 mod path;
+mod place;
 mod progress;
 mod report;
 mod run;
