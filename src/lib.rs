@@ -6,7 +6,9 @@
 
 pub mod aql;
 pub mod audit;
+pub mod compare;
 pub mod faults;
+pub mod fleet;
 pub mod guest;
 pub mod hsa;
 pub mod kernels;

@@ -9,13 +9,14 @@ use aqlprobe::report::ExitCode;
 pub struct Failure {
     error: anyhow::Error,
     hint: Option<String>,
+    code: ExitCode,
     status: u8,
 }
 
 impl Failure {
     /// A failure that ends the process with `code`.
     pub fn new(error: impl Into<anyhow::Error>, code: ExitCode) -> Self {
-        Self { error: error.into(), hint: None, status: code.status() }
+        Self { error: error.into(), hint: None, code, status: code.status() }
     }
 
     /// The same with something to do about it.
@@ -24,10 +25,20 @@ impl Failure {
         self
     }
 
-    /// The same with another exit status.
-    pub fn status(mut self, status: u8) -> Self {
-        self.status = status;
+    /// The same with the exit status that `policy` makes of its code.
+    pub fn under(mut self, policy: impl FnOnce(ExitCode) -> u8) -> Self {
+        self.status = policy(self.code);
         self
+    }
+
+    /// The code before any policy.
+    pub const fn code(&self) -> ExitCode {
+        self.code
+    }
+
+    /// What happened and why, on one line.
+    pub fn reason(&self) -> String {
+        self.error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ")
     }
 
     /// Writes `error: what`, then where and why, then `hint: what to do` on stderr, and returns the exit status.

@@ -1,13 +1,18 @@
 //! The command line: parsing, printing and exit codes only, one file per subcommand.
 
 mod atomics;
+mod compare;
 mod endpoint;
 mod failure;
 mod guest;
+mod merge;
+mod outcome_policy;
 mod output;
+mod outputs;
 mod path;
 mod place;
 mod progress;
+mod report;
 mod run;
 mod verify;
 mod worker;
@@ -27,7 +32,8 @@ Exit codes:
   1  a check failed, or nothing could be checked
   2  the command line or an input is wrong, or nothing is selected
   3  a signal never fired: a program that waits for it hangs
-  4  no hardware was tested (see --require-device and --skip-code)";
+  4  no hardware was tested (see --require-device and --skip-code)
+  5  everything passed, but something is worse than it should be (with --strict)";
 
 /// Does AQL dispatch complete on this AMD GPU, and if not, exactly why?
 #[derive(Parser)]
@@ -45,6 +51,9 @@ enum Command {
     Endpoint(endpoint::Arguments),
     Run(run::Arguments),
     Guest(Box<guest::Arguments>),
+    Compare(compare::Arguments),
+    Merge(merge::Arguments),
+    Report(report::Arguments),
     #[command(hide = true)]
     GuestInit,
     #[command(hide = true)]
@@ -67,7 +76,8 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // A reader that has gone away (`--help | head`) is no reason to fail.
             let _ = error.print();
-            return u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
+            let words: Vec<_> = std::env::args_os().skip(1).collect();
+            return outcome_policy::usage_status(words.iter().map(AsRef::as_ref), error.exit_code()).into();
         }
     };
     let status = match arguments.command {
@@ -77,6 +87,9 @@ pub fn main() -> ExitCode {
         Command::Endpoint(arguments) => endpoint::run(&arguments),
         Command::Run(arguments) => run::run(&arguments),
         Command::Guest(arguments) => guest::run(&arguments),
+        Command::Compare(arguments) => compare::run(&arguments),
+        Command::Merge(arguments) => merge::run(&arguments),
+        Command::Report(arguments) => report::run(&arguments),
         Command::GuestInit => guest::init(),
         Command::GuestFuzz(arguments) => guest::fuzz(&arguments),
         Command::Worker(arguments) => Ok(worker::run(&arguments)),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anstream::{AutoStream, ColorChoice};
 use anyhow::{Context, anyhow};
-use aqlprobe::report::{Colour, ExitCode, Report, TextStyle, json, text};
+use aqlprobe::report::{Colour, ExitCode, TextStyle};
 use clap::ValueEnum;
 use tempfile::NamedTempFile;
 
@@ -73,22 +73,24 @@ impl Destination {
         if matches!(self, Self::Stdout) { terminal_style() } else { TextStyle::PLAIN }
     }
 
-    /// Writes the report. A report that goes to a file leaves its verdict on stderr.
+    /// Writes a result. One that goes to a file leaves its verdict on stderr.
     ///
     /// # Errors
     /// When it cannot be written whole. That a reader of stdout has gone away is no error.
-    pub fn write(self, report: &Report, format: Format) -> Result<(), Failure> {
-        let bytes = rendered(report, format, self.style()).map_err(|error| Failure::new(error, ExitCode::CheckFailed))?;
-        self.write_bytes(&bytes, &text::verdict(report))
+    pub fn write_bytes(self, bytes: &[u8], verdict: &str) -> Result<(), Failure> {
+        if let Some(target) = self.put(bytes)? {
+            let _ = writeln!(io::stderr().lock(), "{verdict}\nreport: {}", target.display());
+        }
+        Ok(())
     }
 
-    /// Writes a result that is rendered already. One that goes to a file leaves its verdict on stderr.
+    /// Writes a result and says to which file, if it was one.
     ///
     /// # Errors
-    /// As [`Destination::write`].
-    pub fn write_bytes(self, bytes: &[u8], verdict: &str) -> Result<(), Failure> {
+    /// As [`Destination::write_bytes`].
+    pub fn put(self, bytes: &[u8]) -> Result<Option<PathBuf>, Failure> {
         let target = match self {
-            Self::Stdout => return print(bytes),
+            Self::Stdout => return print(bytes).map(|()| None),
             Self::Special { mut file, target } => file.write_all(bytes).map(|()| target.clone()).with_context(|| cannot(&target)),
             Self::Replacing { mut temporary, target } => temporary
                 .write_all(bytes)
@@ -98,23 +100,13 @@ impl Destination {
                 .with_context(|| cannot(&target)),
         }
         .map_err(|error| Failure::new(error, ExitCode::CheckFailed))?;
-        let _ = writeln!(io::stderr().lock(), "{verdict}\nreport: {}", target.display());
-        Ok(())
+        Ok(Some(target))
     }
 }
 
-fn cannot(target: &Path) -> String {
+/// What is wrong with a place that cannot be written.
+pub fn cannot(target: &Path) -> String {
     format!("cannot write {}", target.display())
-}
-
-fn rendered(report: &Report, format: Format, style: TextStyle) -> anyhow::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    match format {
-        Format::Text => text::write(report, style, &mut bytes),
-        Format::Json => json::write(report, &mut bytes),
-    }
-    .context("cannot render the report")?;
-    Ok(bytes)
 }
 
 /// Writes to stdout at once. A reader that has gone away, as in `| head`, is no error.

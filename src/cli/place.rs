@@ -137,14 +137,15 @@ impl WithoutHardware {
     pub fn failure(self, error: VerifyError) -> Failure {
         let code = error.exit_code();
         let hint = hint(&error);
-        let failure = Failure::new(error, code).status(self.status(code));
+        let failure = Failure::new(error, code).under(|code| self.status(code));
         match hint {
             Some(hint) => failure.hint(hint),
             None => failure,
         }
     }
 
-    const fn status(self, code: ExitCode) -> u8 {
+    /// The exit status for a code.
+    pub const fn status(self, code: ExitCode) -> u8 {
         match (code, self) {
             (ExitCode::NoHardware, Self::Fails) => ExitCode::CheckFailed.status(),
             (ExitCode::NoHardware, Self::Skips(status)) => status,

@@ -5,7 +5,7 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
 
-use aqlprobe::report::{AtomicsMode, CaseReport};
+use aqlprobe::report::{AtomicsMode, BedReport, CaseReport};
 use aqlprobe::verify::Observer;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -51,6 +51,8 @@ impl Drop for Progress {
 }
 
 impl Observer for Progress {
+    fn bed_ready(&mut self, _bed: &BedReport) {}
+
     fn planned(&mut self, total_cases: usize) {
         self.bar.set_length(total_cases as u64);
     }

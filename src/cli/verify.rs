@@ -1,13 +1,13 @@
 //! `aqlprobe verify`: does dispatch complete on this device?
 
-use std::path::PathBuf;
-
-use aqlprobe::report::ExitCode;
+use aqlprobe::report::{Document, DocumentKind, ExitCode, Refusal, text};
 use aqlprobe::verify::{self, VerifyRequest};
 
 use super::EXIT_CODES;
 use super::failure::Failure;
-use super::output::{self, Destination, Format};
+use super::outcome_policy::PolicyArguments;
+use super::output;
+use super::outputs::{Both, OutputArguments, Outputs};
 use super::place::PlaceArguments;
 use super::progress::Progress;
 
@@ -26,7 +26,9 @@ Examples:
   aqlprobe verify --runtime rocr-model --sysroot target/rocr/sysroot --target gfx1100
       AMD's own runtime on the software GPU, without and with AtomicOps
   aqlprobe verify --require-device --format json -o report.json
-      in CI: a runner without a usable GPU fails";
+      in CI: a runner without a usable GPU fails
+  aqlprobe verify --report junit=report.xml --report prometheus=aqlprobe.prom --report ndjson=events.ndjson
+      the text on stdout and three more reports of the same run (docs/ci.md)";
 
 /// Dispatch kernels and report whether their completion signals fire, and if not, why
 ///
@@ -46,13 +48,11 @@ pub struct Arguments {
     #[arg(long, conflicts_with_all = ["format", "output"])]
     list: bool,
 
-    /// Form of the report
-    #[arg(long, value_enum, default_value = "text")]
-    format: Format,
+    #[command(flatten)]
+    policy: PolicyArguments,
 
-    /// Write the report to a file, which appears complete or not at all; the verdict goes to stderr
-    #[arg(short, long, value_name = "FILE")]
-    output: Option<PathBuf>,
+    #[command(flatten)]
+    outputs: OutputArguments,
 }
 
 impl Arguments {
@@ -69,18 +69,28 @@ pub fn run(arguments: &Arguments) -> Result<u8, Failure> {
     if arguments.list {
         return list(&arguments.cases);
     }
-    let policy = arguments.place.without_hardware();
+    let policy = arguments.policy.policy(arguments.place.without_hardware());
+    let under_policy = |failure: Failure| failure.under(|code| policy.status(code));
     // A pattern that selects nothing is known before a file is touched or a worker started.
-    verify::select(&arguments.cases).map_err(|error| Failure::new(error, ExitCode::Usage))?;
-    let request = arguments.request()?;
-    let destination = Destination::open(arguments.output.as_deref())?;
+    verify::select(&arguments.cases).map_err(|error| under_policy(Failure::new(error, ExitCode::Usage)))?;
+    let request = arguments.request().map_err(under_policy)?;
+    let outputs = Outputs::open(DocumentKind::Verify, &arguments.outputs, policy.default_kind(), policy.demand());
+    let mut outputs = outputs.map_err(under_policy)?;
+    let on_stdout = outputs.on_stdout();
     let mut progress = Progress::new();
-    let outcome = verify::run(&request, &mut progress);
+    let outcome = verify::run(&request, &mut Both(&mut progress, &mut outputs));
     drop(progress);
-    let report = outcome.map_err(|error| policy.failure(error))?;
-    destination.write(&report, arguments.format)?;
-    let code = report.verdict.exit_code;
-    policy.conclude(code)
+    let report = match outcome {
+        Ok(report) => policy.judged(Document::Verify(Box::new(report))),
+        Err(error) => {
+            let failure = policy.failure(error);
+            let refusal = Refusal { command: DocumentKind::Verify, reason: failure.reason(), exit_code: failure.code() };
+            outputs.refuse(&refusal);
+            return Err(failure.under(|_| policy.status_without_report(&refusal, on_stdout)));
+        }
+    };
+    outputs.write(&report, &text::verdict_of(&report)).map_err(under_policy)?;
+    policy.conclude(&report, on_stdout)
 }
 
 fn list(patterns: &[String]) -> Result<u8, Failure> {

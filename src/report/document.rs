@@ -1,12 +1,13 @@
 //! A report's file, read back.
 
-use std::fs;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::latency::LatencyReport;
-use super::run::Report;
+use super::run::{BedReport, Report, Verdict};
 
 /// Which command wrote a report: the first key of its JSON form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -18,8 +19,20 @@ pub enum DocumentKind {
     Latency,
 }
 
+impl DocumentKind {
+    /// As JSON and the command line spell it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Verify => "verify",
+            Self::Latency => "latency",
+        }
+    }
+}
+
 /// A report of either kind.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
 pub enum Document {
     /// What `aqlprobe verify` found.
     Verify(Box<Report>),
@@ -73,7 +86,7 @@ impl Document {
     /// # Errors
     /// It cannot be read, is no report, or has another version's layout.
     pub fn read(path: &Path) -> Result<Self, DocumentError> {
-        let text = fs::read_to_string(path).map_err(|source| DocumentError::Unreadable { path: path.to_owned(), source })?;
+        let text = read_text(path)?;
         Self::parse(&text, path)
     }
 
@@ -97,4 +110,60 @@ impl Document {
             DocumentKind::Latency => Self::Latency(serde_json::from_str(text).map_err(no_report)?),
         })
     }
+
+    /// Which command wrote it.
+    #[must_use]
+    pub const fn kind(&self) -> DocumentKind {
+        match self {
+            Self::Verify(_) => DocumentKind::Verify,
+            Self::Latency(_) => DocumentKind::Latency,
+        }
+    }
+
+    /// What it was run on.
+    #[must_use]
+    pub const fn bed(&self) -> &BedReport {
+        match self {
+            Self::Verify(report) => &report.bed,
+            Self::Latency(report) => &report.bed,
+        }
+    }
+
+    /// Name of the machine that wrote it, where it says.
+    #[must_use]
+    pub fn host(&self) -> Option<&str> {
+        match self {
+            Self::Verify(report) => report.host.as_deref(),
+            Self::Latency(report) => report.host.name.as_deref(),
+        }
+    }
+
+    /// Its last word.
+    #[must_use]
+    pub const fn verdict(&self) -> &Verdict {
+        match self {
+            Self::Verify(report) => &report.verdict,
+            Self::Latency(report) => &report.verdict,
+        }
+    }
+}
+
+/// A report inside another document, by its first key.
+impl<'de> Deserialize<'de> for Document {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = serde_json::Value::deserialize(deserializer)?;
+        Self::parse(&value.to_string(), Path::new("a report in it")).map_err(de::Error::custom)
+    }
+}
+
+/// More than any report has; what is longer is refused instead of read.
+const BYTES_AT_MOST: u64 = 1 << 30;
+
+/// The whole text of a report's file.
+pub(super) fn read_text(path: &Path) -> Result<String, DocumentError> {
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(BYTES_AT_MOST + 1).read_to_string(&mut text));
+    let too_long = || io::Error::new(io::ErrorKind::FileTooLarge, "it is longer than 1 GiB");
+    read.and_then(|length| if length as u64 > BYTES_AT_MOST { Err(too_long()) } else { Ok(text) })
+        .map_err(|source| DocumentError::Unreadable { path: path.to_owned(), source })
 }

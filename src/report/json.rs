@@ -1,7 +1,9 @@
-//! The report for programs: the values of [`Report`] under the names of `results/verify.schema.json`.
+//! The report for programs: the values of [`super::Report`], under the names of `results/verify.schema.json`, or of
+//! [`super::latency::LatencyReport`].
 
 use std::io;
 
+use super::document::Document;
 use super::run::Report;
 
 /// Writes the report as one JSON object over several lines, with a newline at the end.
@@ -10,5 +12,14 @@ use super::run::Report;
 /// Those of `out`.
 pub fn write(report: &Report, out: &mut impl io::Write) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, report)?;
+    out.write_all(b"\n")
+}
+
+/// The same of a report of either kind.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write_document(document: &Document, out: &mut impl io::Write) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, document)?;
     out.write_all(b"\n")
 }

@@ -48,6 +48,9 @@ impl LatencyReport {
 /// The machine that measured.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct HostReport {
+    /// Its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// Processor model; empty when it cannot be told.
     pub cpu: String,
     /// Logical processors.
@@ -111,6 +114,19 @@ pub enum LatencyMode {
     Signal,
     /// A word in host memory that host and a running kernel write in turn, without signals.
     Pingpong,
+}
+
+impl LatencyMode {
+    /// As JSON and the command line spell it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Dispatch => "dispatch",
+            Self::Barrier => "barrier",
+            Self::Signal => "signal",
+            Self::Pingpong => "pingpong",
+        }
+    }
 }
 
 /// How the host waits for a completion.

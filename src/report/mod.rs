@@ -5,26 +5,43 @@
 
 pub mod audit_json;
 pub mod audit_text;
+mod checklist;
 pub mod document;
 mod evidence;
+pub mod fleet;
+pub mod fleet_text;
+pub mod github;
+pub mod html;
 pub mod json;
+mod junit;
 pub mod latency;
+mod ndjson;
+mod npd;
 mod outcome;
 mod path;
+mod prometheus;
+mod render;
 mod run;
 mod runtime;
 mod runtime_text;
 mod style;
 mod table;
+mod tap;
 pub mod text;
 
+pub use checklist::HardwareDemand;
 pub use document::{Document, DocumentError, DocumentKind};
 pub use evidence::{Evidence, FabricCounters, OutputEvidence, QueueEvidence, SignalEvidence};
+pub use ndjson::EventStream;
+pub use npd::NodeStatus;
 pub use outcome::{Outcome, Standing};
 pub use path::{Bit, HopReport, HopRole, KfdAcceptance, KfdReport, PathCapability, PathReport};
+pub use render::{Refusal, RenderContext, RenderError, Renderer, ReportKind, UnknownReportKind};
 pub use run::{
     AtomicsMode, BedKind, BedReport, CaseReport, DeviceReport, Diagnosis, ExitCode, Prediction, Report, RequesterReadback,
     RunReport, Tool, UnknownExitCode, Verdict, VerdictWord,
 };
 pub use runtime::{AgentFacts, Doorbell, DriverFacts, EnvironmentVariable, RuntimeFacts};
 pub use style::{Colour, TextStyle};
+pub(crate) use style::{Tone, tame, time};
+pub(crate) use table::{columns, write_indented};

@@ -112,3 +112,20 @@ pub enum Standing {
     /// A known defect of the runtime on this bed, which says nothing of the device; never a pass.
     Known,
 }
+
+impl Standing {
+    /// Every standing.
+    pub const ALL: [Self; 5] = [Self::Passed, Self::AsPredicted, Self::Failed, Self::Skipped, Self::Known];
+
+    /// As JSON and labels spell it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::AsPredicted => "as-predicted",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+            Self::Known => "known",
+        }
+    }
+}

@@ -25,7 +25,11 @@ pub struct Report {
     /// Why no GPU could be tested, with what to do next, where the bed is a self-test.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub no_gpu: Option<String>,
-    /// What the runtime said of itself.
+    /// Name of the machine that ran it; files of older versions lack it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// What the runtime said of itself; files of older versions lack it.
+    #[serde(default)]
     pub runtime: RuntimeFacts,
     /// Seconds since the epoch, UTC.
     pub started_at: u64,
@@ -74,6 +78,27 @@ pub enum BedKind {
     UnaskedModel,
 }
 
+impl BedKind {
+    /// As JSON and labels spell it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Hardware => "hardware",
+            Self::Embedded => "embedded",
+            Self::EmbeddedSelfTest => "embedded-self-test",
+            Self::RocrModel => "rocr-model",
+            Self::Guest => "guest",
+            Self::UnaskedModel => "unasked-model",
+        }
+    }
+
+    /// Whether nobody asked for the model that answered, so that whatever it did is no pass.
+    #[must_use]
+    pub const fn is_stand_in(self) -> bool {
+        matches!(self, Self::EmbeddedSelfTest | Self::UnaskedModel)
+    }
+}
+
 /// The bed, in every report.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BedReport {
@@ -117,6 +142,18 @@ pub enum AtomicsMode {
     Off,
     /// Set before, restored after.
     On,
+}
+
+impl AtomicsMode {
+    /// As JSON and labels spell it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AsFound => "as-found",
+            Self::Off => "off",
+            Self::On => "on",
+        }
+    }
 }
 
 impl fmt::Display for AtomicsMode {
@@ -179,6 +216,16 @@ pub struct DeviceReport {
     pub runs: Vec<RunReport>,
     /// What this device's runs come to.
     pub diagnosis: Diagnosis,
+}
+
+impl DeviceReport {
+    /// The run whose failures are the device's: with AtomicOps on if there is one, else as found, else off.
+    #[must_use]
+    pub fn deciding_run(&self) -> Option<&RunReport> {
+        [AtomicsMode::On, AtomicsMode::AsFound, AtomicsMode::Off]
+            .into_iter()
+            .find_map(|mode| self.runs.iter().find(|run| run.atomics == mode))
+    }
 }
 
 /// The expectation for the run without AtomicOps.

@@ -26,14 +26,14 @@ impl TextStyle {
     /// For files and pipes.
     pub const PLAIN: Self = Self { colour: Colour::Never, width: None };
 
-    pub(super) fn dress<T: fmt::Display>(self, tone: Tone, text: T) -> Dressed<T> {
+    pub(crate) fn dress<T: fmt::Display>(self, tone: Tone, text: T) -> Dressed<T> {
         Dressed { style: if self.colour == Colour::Always { tone.style() } else { Style::new() }, text }
     }
 }
 
 /// What a piece of text means; the colour follows from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Tone {
+pub(crate) enum Tone {
     Good,
     Expected,
     Bad,
@@ -54,7 +54,7 @@ impl Tone {
 }
 
 /// Text between the sequences of its style; none when plain.
-pub(super) struct Dressed<T> {
+pub(crate) struct Dressed<T> {
     style: Style,
     text: T,
 }
@@ -67,8 +67,22 @@ impl<T: fmt::Display> fmt::Display for Dressed<T> {
 
 /// Text that came from outside (names, paths, reasons) on one line and without control characters: a device name or a dump must
 /// not be able to drive the reader's terminal.
-pub(super) fn tame(text: &str) -> String {
+pub(crate) fn tame(text: &str) -> String {
     text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
+}
+
+/// A time at three digits, in the unit that suits it.
+pub(crate) fn time(nanoseconds: f64) -> String {
+    let scaled = [(1e9, "s"), (1e6, "ms"), (1e3, "µs")].into_iter().find(|(unit, _)| nanoseconds.abs() >= *unit);
+    let (value, unit) = scaled.map_or((nanoseconds, "ns"), |(size, unit)| (nanoseconds / size, unit));
+    let digits = if unit == "ns" || value.abs() >= 100.0 {
+        0
+    } else if value.abs() >= 10.0 {
+        1
+    } else {
+        2
+    };
+    format!("{value:.digits$} {unit}")
 }
 
 /// A count with thousands separators.
@@ -95,6 +109,12 @@ mod tests {
         assert_eq!(thousands(1_000), "1,000");
         assert_eq!(thousands(1_048_576), "1,048,576");
         assert_eq!(thousands(u64::MAX), "18,446,744,073,709,551,615");
+    }
+
+    #[test]
+    fn times_have_three_digits_and_their_unit() {
+        let shown = [0.0, 850.0, 1_234.0, 56_700.0, 999_000.0, 1_500_000.0, 2e9].map(time);
+        assert_eq!(shown, ["0 ns", "850 ns", "1.23 µs", "56.7 µs", "999 µs", "1.50 ms", "2.00 s"]);
     }
 
     #[test]

@@ -85,7 +85,7 @@ pub(super) const fn tone(standing: Standing) -> Tone {
 const INDENT: &str = "  ";
 
 /// A table of the given dress. It never asks the terminal itself, so that the same report gives the same text in every pipe.
-pub(super) fn columns(style: TextStyle) -> Table {
+pub(crate) fn columns(style: TextStyle) -> Table {
     let mut table = Table::new();
     table.force_no_tty();
     if style.colour == Colour::Always {
@@ -99,7 +99,7 @@ pub(super) fn columns(style: TextStyle) -> Table {
     table
 }
 
-pub(super) fn write_indented(mut table: Table, out: &mut impl io::Write) -> io::Result<()> {
+pub(crate) fn write_indented(mut table: Table, out: &mut impl io::Write) -> io::Result<()> {
     table.discover_columns();
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));

@@ -4,6 +4,7 @@
 
 use std::io;
 
+use super::document::Document;
 use super::evidence::Evidence;
 use super::outcome::Standing;
 use super::path::PathReport;
@@ -47,7 +48,17 @@ pub fn verdict(report: &Report) -> String {
     untested_line(report).map_or_else(|| verdict.clone(), |untested| format!("{verdict}\n{untested}"))
 }
 
-fn bed_line(bed: &BedReport) -> String {
+/// The same for a report of either kind.
+#[must_use]
+pub fn verdict_of(document: &Document) -> String {
+    match document {
+        Document::Verify(report) => verdict(report),
+        Document::Latency(report) => format!("{}: {}", report.verdict.word, tame(&report.verdict.sentence)),
+    }
+}
+
+/// The bed in one line: the first of every report.
+pub(crate) fn bed_line(bed: &BedReport) -> String {
     let runtime = tame(&bed.runtime);
     let reason = || bed.reason.as_deref().map_or_else(|| "no usable GPU was found".to_owned(), tame);
     let mut line = match bed.kind {
@@ -275,7 +286,7 @@ fn write_diagnosis(diagnosis: &Diagnosis, verdict: &Verdict, style: TextStyle, o
 }
 
 /// What was seen, in one line.
-fn evidence_words(evidence: &Evidence) -> String {
+pub(super) fn evidence_words(evidence: &Evidence) -> String {
     let mut words = Vec::new();
     if let Some(output) = &evidence.output {
         let mut seen = format!("output right {}/{}", thousands(output.right), thousands(output.elements));

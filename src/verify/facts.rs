@@ -50,6 +50,12 @@ pub fn runtime(runtime: &Runtime, planned: &PlannedRuntime) -> RuntimeFacts {
     }
 }
 
+/// Name of this machine (uname(2)); `None` where it has none.
+pub fn host_name() -> Option<String> {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    Some(name).filter(|name| !name.is_empty() && name != "(none)")
+}
+
 /// The most memory that this process has had so far (`VmHWM`, proc_pid_status(5)).
 fn peak_memory_kib() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;

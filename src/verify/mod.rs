@@ -19,6 +19,7 @@ mod supervisor;
 mod worker;
 
 pub use catalogue::{CaseInfo, NoCaseMatches, WithoutAtomics, catalogue, select};
+pub use diagnose::strict::{degradations, strictly};
 pub use error::{RestoreError, VerifyError};
 pub use request::{
     AtomicsSelection, BadDeviceSelector, DeviceSelector, Milliseconds, PlaceRequest, RequestedRuntime, RocrModelRequest,
@@ -26,10 +27,12 @@ pub use request::{
 };
 pub use restore::{Restored, restore_atomics};
 
-use crate::report::{AtomicsMode, CaseReport, Report};
+use crate::report::{AtomicsMode, BedReport, CaseReport, Report};
 
 /// Somebody who watches a run: a progress bar, an event stream.
 pub trait Observer {
+    /// The bed is there and has been asked for its GPUs.
+    fn bed_ready(&mut self, bed: &BedReport);
     /// The whole invocation will come to this many cases, over all devices and states of AtomicOps.
     fn planned(&mut self, total_cases: usize);
     /// A run of the cases on `device` starts.

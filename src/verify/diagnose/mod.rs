@@ -8,6 +8,7 @@
 
 pub mod case;
 pub mod device;
+pub mod strict;
 pub mod verdict;
 
 use crate::report::{AtomicsMode, PathCapability, PathReport, Prediction, RequesterReadback};

@@ -49,6 +49,7 @@ pub fn run(request: &VerifyRequest, observer: &mut dyn Observer) -> Result<Repor
         opening::open(&request.place, &interrupts)?;
     let chosen = opening::choose(request.place.device, &agents, &bed.report)?;
     let modes = opening::modes(request.place.atomics, &bed.report);
+    observer.bed_ready(&bed.report);
     observer.planned(chosen.len() * modes.len() * cases.len());
     let mut bench = Bench { request, bed: &bed, interrupts: &interrupts, cases: &cases, observer, opening_crash, event_aborts };
     let devices = chosen.iter().map(|agent| bench.device(agent, modes)).collect::<Result<Vec<_>, _>>()?;
@@ -59,6 +60,7 @@ pub fn run(request: &VerifyRequest, observer: &mut dyn Observer) -> Result<Repor
         tool: Tool::THIS,
         bed: bed.report.clone(),
         no_gpu: no_gpu.map(|explanation| explanation.to_string()),
+        host: crate::verify::facts::host_name(),
         runtime,
         started_at: started.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         duration_ms: milliseconds(clock.elapsed()),

@@ -1,0 +1,114 @@
+//! Latency reports: medians and tails.
+
+use crate::report::latency::{LatencyDevice, LatencyReport, LatencyResult, LatencyRun, LatencySettings, Measurement};
+
+use super::matching::{Gpu, differing, pair, pair_modes};
+use super::statistics::{Figure, Samples, difference};
+use super::{Aspect, Change, CompareSettings, Finding, Interval, Judged, Percent, Spot, Unlikeness};
+
+pub(super) fn compare(
+    base: &LatencyReport,
+    new: &LatencyReport,
+    settings: &CompareSettings,
+    unlike: &mut Vec<Unlikeness>,
+) -> Judged {
+    unlike.extend(settings_differences(&base.settings, &new.settings));
+    let mut findings = Vec::new();
+    let (bases, news): (Vec<_>, Vec<_>) = (base.devices.iter().map(gpu).collect(), new.devices.iter().map(gpu).collect());
+    for (at, partner) in pair(&bases, &news, unlike) {
+        let (old, fresh) = (&base.devices[at].runs, &new.devices[partner].runs);
+        let modes = |runs: &[LatencyRun]| runs.iter().map(|run| run.atomics).collect::<Vec<_>>();
+        for (old_run, fresh_run) in pair_modes(&modes(old), &modes(fresh), unlike) {
+            let spot = Spot { device: at, gpu: bases[at].words(), atomics: old[old_run].atomics };
+            findings.extend(compare_results(&spot, &old[old_run].result, &fresh[fresh_run].result, settings));
+        }
+    }
+    Judged { count: findings.iter().filter(|finding| finding.change().is_some()).count(), findings }
+}
+
+fn gpu(device: &LatencyDevice) -> Gpu<'_> {
+    Gpu { index: device.index, bdf: device.bdf.as_deref(), name: &device.name, gfx: &device.gfx }
+}
+
+/// How long was measured and how long it took to warm up may differ: that changes what the figures are known to, not what they are of.
+fn settings_differences(base: &LatencySettings, new: &LatencySettings) -> Vec<Unlikeness> {
+    let word = |value: serde_json::Result<serde_json::Value>| {
+        value.ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+    };
+    let rate = |settings: &LatencySettings| settings.rate_per_second.map_or_else(|| "none".to_owned(), |rate| format!("{rate}/s"));
+    let injected = |settings: &LatencySettings| settings.injected.clone().unwrap_or_else(|| "none".to_owned());
+    let of = |settings: &LatencySettings| {
+        [
+            ("mode", word(serde_json::to_value(settings.mode))),
+            ("wait", word(serde_json::to_value(settings.wait))),
+            ("fence", word(serde_json::to_value(settings.fence))),
+            ("batch", settings.batch.to_string()),
+            ("queues", settings.queues.to_string()),
+            ("producers", settings.producers.to_string()),
+            ("rate", rate(settings)),
+            ("injected faults", injected(settings)),
+        ]
+    };
+    of(base).iter().zip(&of(new)).filter_map(|((what, base), (_, new))| differing(Aspect::Settings, what, base, new)).collect()
+}
+
+fn compare_results(spot: &Spot, base: &LatencyResult, new: &LatencyResult, settings: &CompareSettings) -> Vec<Finding> {
+    if let (LatencyResult::Measured(base), LatencyResult::Measured(new)) = (base, new) {
+        return Figure::ALL.iter().map(|figure| compare_figure(spot, *figure, base, new, settings)).collect();
+    }
+    // A hang is worse than a measurement that was not made, and both than figures.
+    let rank = |result: &LatencyResult| match result {
+        LatencyResult::Measured(_) => 0,
+        LatencyResult::NotMeasured { .. } => 1,
+        LatencyResult::Hang { .. } => 2,
+    };
+    let change = match rank(new).cmp(&rank(base)) {
+        std::cmp::Ordering::Greater => Change::Regressed,
+        std::cmp::Ordering::Less => Change::Improved,
+        std::cmp::Ordering::Equal => Change::NoDifference,
+    };
+    vec![Finding::Measurement { spot: spot.clone(), base: words(base), new: words(new), change }]
+}
+
+fn words(result: &LatencyResult) -> String {
+    match result {
+        LatencyResult::Measured(measurement) => format!("measured, {} round trips", measurement.samples_ns.len()),
+        LatencyResult::Hang { reason } => format!("hang: {reason}"),
+        LatencyResult::NotMeasured { reason } => format!("not measured: {reason}"),
+    }
+}
+
+fn compare_figure(spot: &Spot, figure: Figure, base: &Measurement, new: &Measurement, settings: &CompareSettings) -> Finding {
+    let sides = Samples::new(&base.samples_ns).zip(Samples::new(&new.samples_ns));
+    let interval = sides.as_ref().and_then(|(base, new)| difference(base, new, figure, &settings.bootstrap));
+    let (base_ns, new_ns) = sides.map_or((0, 0), |(base, new)| (base.quantile(figure), new.quantile(figure)));
+    let change = interval.map(|interval| judge(interval, settings.threshold));
+    Finding::Figure { spot: spot.clone(), figure, base_ns, new_ns, difference_percent: interval, change }
+}
+
+/// The whole interval must lie beyond the threshold.
+fn judge(interval: Interval, threshold: Percent) -> Change {
+    if interval.low > threshold.value() {
+        Change::Regressed
+    } else if interval.high < -threshold.value() {
+        Change::Improved
+    } else {
+        Change::NoDifference
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interval_counts_only_when_it_lies_beyond_the_threshold_whole() {
+        let five = Percent::default();
+        let of = |low, high| judge(Interval { estimate: (low + high) / 2.0, low, high }, five);
+        assert_eq!(of(5.1, 9.0), Change::Regressed);
+        assert_eq!(of(4.9, 9.0), Change::NoDifference);
+        assert_eq!(of(-9.0, -5.1), Change::Improved);
+        assert_eq!(of(-9.0, 9.0), Change::NoDifference);
+        assert_eq!(of(5.0, 5.0), Change::NoDifference);
+    }
+}

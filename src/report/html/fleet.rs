@@ -1,0 +1,65 @@
+//! A fleet's reports: the verdicts of all nodes, the odd ones, then each report.
+
+use maud::{Markup, html};
+
+use crate::report::fleet::FleetReport;
+use crate::report::fleet_text::{bed_word, gpus, kind_word, medians, summary};
+
+use super::verdict_words;
+use super::words::{foreign, verdict_mark};
+
+pub(super) fn section(fleet: &FleetReport, file: &str, anchor: &str) -> Markup {
+    // Verdicts are counted worst first.
+    let worst = fleet.summary.verdicts.first().map_or(("warn", "○"), |count| verdict_mark(count.word));
+    let worst = if worst.0 == "good" && !fleet.unreadable.is_empty() { ("warn", "▲") } else { worst };
+    html! {
+        div class={ "verdict " (worst.0) } {
+            p.word { (worst.1) " Fleet of " (fleet.summary.nodes) @if fleet.summary.nodes == 1 { " node" } @else { " nodes" } }
+            p.bed {
+                @if fleet.summary.on_hardware > 0 { (fleet.summary.on_hardware) " on hardware" }
+                @if fleet.summary.on_hardware > 0 && fleet.summary.on_models > 0 { ", " }
+                @if fleet.summary.on_models > 0 { (fleet.summary.on_models) " on a software GPU, which is not hardware" }
+            }
+            p { (foreign(&summary(fleet))) }
+        }
+        p.quiet { "fleet, " (foreign(file)) }
+        div.scroll { table {
+            thead { tr { th { "node" } th { "bed" } th { "report" } th { "GPUs" } th.number { "median" } th { "verdict" } } }
+            tbody {
+                @for (position, entry) in fleet.reports.iter().enumerate() {
+                    tr {
+                        th scope="row" { a href=(format!("#{anchor}-{position}")) { (foreign(&entry.node)) } }
+                        td { (bed_word(entry.report.bed().kind)) }
+                        td { (kind_word(entry.report.kind())) }
+                        td { (gpus(&entry.report)) }
+                        td.number { (medians(&entry.report)) }
+                        td { (verdict_words(&entry.report)) }
+                    }
+                }
+            }
+        } }
+        @if !fleet.summary.odd.is_empty() {
+            h2 { "Not like the others" }
+            @for odd in &fleet.summary.odd {
+                div.case {
+                    p { b.warn { "▲ " (foreign(&odd.node)) ", GPU " (odd.device) ": " (odd.differs_in) } @if let Some(mode) = odd.atomics { " (AtomicOps " (mode) ")" } span.quiet { ", " (bed_word(odd.bed)) } }
+                    p { "Here: " (foreign(&odd.here)) }
+                    p { "Most of " (odd.among) ": " (foreign(&odd.most)) }
+                }
+            }
+        }
+        @for note in &fleet.summary.notes { p.quiet { (foreign(note)) } }
+        @if !fleet.unreadable.is_empty() {
+            h2 { "Not read" }
+            ul.plain { @for file in &fleet.unreadable { li { (foreign(&file.reason)) } } }
+        }
+        h2 { "Reports" }
+        @for (position, entry) in fleet.reports.iter().enumerate() {
+            @let inner = format!("{anchor}-{position}");
+            details id=(inner) {
+                summary { (foreign(&entry.node)) ", " (kind_word(entry.report.kind())) ": " (verdict_words(&entry.report)) }
+                (super::single(&entry.report, &entry.file, &inner))
+            }
+        }
+    }
+}
