@@ -119,7 +119,7 @@ fn cells(finding: &Finding, figures: bool) -> Vec<String> {
             difference_percent.map_or_else(String::new, range),
         ],
         Finding::Measurement { spot, base, new, .. } => {
-            vec![spot.atomics.to_string(), "round trip".to_owned(), tame(base), tame(new)]
+            vec![spot.atomics.to_string(), "round trip".to_owned(), short(base), short(new)]
         }
         Finding::Case { spot, case, base, new, .. } => vec![spot.atomics.to_string(), tame(case), tame(base), tame(new)],
         Finding::Verdict { base, new, .. } => vec![String::new(), String::new(), base.clone(), new.clone()],
@@ -128,6 +128,11 @@ fn cells(finding: &Finding, figures: bool) -> Vec<String> {
         cells.resize(6, String::new());
     }
     cells
+}
+
+/// What there was without its reason, which is as long as a sentence: the reports have it.
+fn short(result: &str) -> String {
+    tame(result.split_once(':').map_or(result, |(word, _)| word))
 }
 
 fn percent(value: f64) -> String {

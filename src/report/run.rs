@@ -199,7 +199,8 @@ pub struct DeviceReport {
     pub name: String,
     /// Target, `gfx803`.
     pub gfx: String,
-    /// What the runtime said of it.
+    /// What the runtime said of it; files of older versions lack it.
+    #[serde(default)]
     pub agent: AgentFacts,
     /// What rings its queues, as far as a case looked at one.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -35,9 +35,10 @@ pub(super) fn chain(path: &PathReport) -> Markup {
 }
 
 fn node(stops: bool, hop: &HopReport) -> Markup {
-    let (class, shape, says) = if stops {
+    let bits = bits(hop);
+    let (class, shape, says) = if stops || bits.iter().any(|(_, _, class)| *class == "bad") {
         ("bad", "✗", "stops AtomicOps")
-    } else if bits(hop).iter().any(|(_, bit, _)| *bit == Bit::Unknown) || hop.note.is_some() {
+    } else if bits.iter().any(|(_, bit, _)| *bit == Bit::Unknown) || hop.note.is_some() {
         ("warn", "?", "partly unknown")
     } else {
         ("good", "✓", "lets AtomicOps through")

@@ -105,12 +105,14 @@ fn stages(stages: &[StageReport]) -> Markup {
     html! {
         div.stages {
             @for stage in stages {
-                span { (stage.stage) }
-                svg viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true" {
-                    line.whisker x1=(percent(stage.median_ns)) x2=(percent(stage.p99_ns)) y1="5" y2="5" {}
-                    rect.bar x="0" y="0" width=(percent(stage.median_ns)) height="10" {}
+                div.stage {
+                    span.name { (stage.stage) }
+                    svg viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true" {
+                        line.whisker x1=(percent(stage.median_ns)) x2=(percent(stage.p99_ns)) y1="5" y2="5" {}
+                        rect.bar x="0" y="0" width=(percent(stage.median_ns)) height="10" {}
+                    }
+                    span.value { (time(stage.median_ns)) " " span.quiet { "· 99 % " (time(stage.p99_ns)) } }
                 }
-                span.value { (time(stage.median_ns)) " " span.quiet { "· 99 % " (time(stage.p99_ns)) } }
             }
         }
         p.quiet { "Bars: median; thin lines: to the 99th percentile, cut at the frame." }

@@ -1,0 +1,337 @@
+//! Reports held against each other, and gathered: what counts as worse, what is refused, what is odd.
+#![allow(clippy::unwrap_used, reason = "a test: what cannot be read must fail it")]
+
+#[path = "support/latency_samples.rs"]
+mod latency_samples;
+#[path = "support/report_samples.rs"]
+#[allow(dead_code, reason = "shared with other tests")]
+mod samples;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use aqlprobe::compare::{Aspect, Change, CompareSettings, Comparison, Finding, Incomparable, Percent, compare, text};
+use aqlprobe::fleet;
+use aqlprobe::report::fleet::{FleetReport, OddTrait, SavedReport};
+use aqlprobe::report::latency::{LatencyReport, LatencyResult, LatencyWait};
+use aqlprobe::report::{AtomicsMode, BedKind, Bit, Document, ExitCode, Outcome, Report, Standing, TextStyle, fleet_text, json};
+use latency_samples::{embedded, measurement, round_trips};
+use serde_json::Value;
+
+fn latency(report: LatencyReport) -> Document {
+    Document::Latency(Box::new(report))
+}
+
+fn verify(report: Report) -> Document {
+    Document::Verify(Box::new(report))
+}
+
+fn compared(base: &Document, new: &Document) -> Result<Comparison, Incomparable> {
+    compare(base, new, &CompareSettings::default())
+}
+
+/// What the medians with AtomicOps came to.
+fn median_change(comparison: &Comparison) -> Option<Change> {
+    comparison.findings.iter().find(|finding| matches!(finding, Finding::Figure { .. })).and_then(Finding::change)
+}
+
+fn violations(schema: &str, instance: &Value) -> Vec<String> {
+    let path = format!("{}/results/{schema}", env!("CARGO_MANIFEST_DIR"));
+    let schema = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    assert!(jsonschema::draft202012::meta::is_valid(&schema));
+    let validator = jsonschema::draft202012::new(&schema).unwrap();
+    validator.iter_errors(instance).map(|error| format!("{}: {error}", error.instance_path())).collect()
+}
+
+mod figures {
+    use super::*;
+
+    #[test]
+    fn ten_percent_more_regresses_and_ten_percent_less_improves() {
+        let (base, slow, fast) = (latency(embedded("a", 10_000)), latency(embedded("a", 11_000)), latency(embedded("a", 9_000)));
+        let slower = compared(&base, &slow).unwrap();
+        assert_eq!(median_change(&slower), Some(Change::Regressed));
+        assert_eq!(slower.verdict.exit_code, ExitCode::CheckFailed);
+        let faster = compared(&base, &fast).unwrap();
+        assert_eq!(median_change(&faster), Some(Change::Improved));
+        assert_eq!(faster.verdict.exit_code, ExitCode::Pass);
+    }
+
+    #[test]
+    fn three_percent_more_is_within_the_threshold_and_counts_with_a_smaller_one() {
+        let (base, new) = (latency(embedded("a", 10_000)), latency(embedded("a", 10_300)));
+        let within = compared(&base, &new).unwrap();
+        assert_eq!(within.verdict.change, Change::NoDifference);
+        assert_eq!(within.verdict.exit_code, ExitCode::Pass);
+        let strict = CompareSettings { threshold: "1 %".parse::<Percent>().unwrap(), ..CompareSettings::default() };
+        assert_eq!(compare(&base, &new, &strict).unwrap().verdict.change, Change::Regressed);
+    }
+
+    #[test]
+    fn a_hang_where_there_was_a_figure_regresses() {
+        let base = embedded("a", 10_000);
+        let mut new = base.clone();
+        new.devices[0].runs[1].result = LatencyResult::Hang { reason: "the signal never fired".to_owned() };
+        let there = compared(&latency(base.clone()), &latency(new.clone())).unwrap();
+        assert_eq!(there.verdict.change, Change::Regressed);
+        let back = compared(&latency(new), &latency(base)).unwrap();
+        assert_eq!(back.verdict.change, Change::Improved);
+    }
+
+    #[test]
+    fn a_handful_of_samples_is_no_basis() {
+        let mut few = embedded("a", 10_000);
+        few.devices[0].runs.remove(0);
+        few.devices[0].runs[0].result = LatencyResult::Measured(Box::new(measurement(round_trips(10_000)[..6].to_vec())));
+        let few = latency(few);
+        assert!(matches!(compared(&few, &few).unwrap_err(), Incomparable::Nothing { .. }));
+    }
+
+    #[test]
+    fn unlike_reports_are_refused_by_name_and_compared_only_when_that_is_allowed() {
+        let base = embedded("a", 10_000);
+        let changes: [(Aspect, fn(&mut LatencyReport)); 6] = [
+            (Aspect::Bed, |report| report.bed.kind = BedKind::Hardware),
+            (Aspect::Device, |report| report.devices[0].gfx = "gfx906".to_owned()),
+            (Aspect::Settings, |report| report.settings.wait = LatencyWait::Blocked),
+            (Aspect::Settings, |report| report.settings.batch = 2),
+            (Aspect::Settings, |report| report.settings.injected = Some("signal-late=50us,seed=1".to_owned())),
+            (Aspect::Settings, |report| report.devices[0].runs.truncate(1)),
+        ];
+        for (aspect, change) in changes {
+            let mut new = base.clone();
+            change(&mut new);
+            let (base, new) = (latency(base.clone()), latency(new));
+            assert_eq!(compared(&base, &new).unwrap_err().aspects(), [aspect]);
+            let settings = CompareSettings { allowed: vec![aspect], ..CompareSettings::default() };
+            let comparison = compare(&base, &new, &settings).unwrap();
+            assert_eq!(comparison.allowed.len(), 1);
+        }
+    }
+
+    #[test]
+    fn a_model_held_against_hardware_says_so_first_and_last() {
+        let base = embedded("a", 10_000);
+        let mut hardware = base.clone();
+        hardware.bed.kind = BedKind::Hardware;
+        let settings = CompareSettings { allowed: vec![Aspect::Bed], ..CompareSettings::default() };
+        let comparison = compare(&latency(base), &latency(hardware), &settings).unwrap();
+        let mut bytes = Vec::new();
+        text::write(&comparison, TextStyle::PLAIN, &mut bytes).unwrap();
+        let text = String::from_utf8(bytes).unwrap();
+        assert!(text.starts_with("Base: Test bed: embedded, a software GPU and not hardware\nNew:  Test bed: hardware"), "{text}");
+        assert!(text.trim_end().ends_with("(a software GPU against hardware)"), "{text}");
+    }
+
+    #[test]
+    fn another_duration_machine_or_firmware_is_told_and_not_refused() {
+        let base = embedded("a", 10_000);
+        let mut new = embedded("b", 10_000);
+        new.settings.samples = Some(7);
+        new.devices[0].agent.compute_firmware = Some(731);
+        let comparison = compared(&latency(base), &latency(new)).unwrap();
+        assert!(comparison.notes.iter().any(|note| note == "machine: a in the base, b in the new report"));
+        assert!(comparison.notes.iter().any(|note| note == "compute firmware: 730 in the base, 731 in the new report"));
+    }
+}
+
+mod cases {
+    use super::*;
+
+    fn changed(name: &str, outcome: Outcome, standing: Standing) -> Report {
+        let mut report = samples::embedded_both();
+        let case = report.devices[0].runs[1].cases.iter_mut().find(|case| case.name == name).unwrap();
+        (case.outcome, case.standing) = (outcome, standing);
+        report
+    }
+
+    #[test]
+    fn a_report_does_not_differ_from_itself() {
+        let report = verify(samples::embedded_both());
+        let comparison = compared(&report, &report).unwrap();
+        assert_eq!((comparison.judged, comparison.findings.len()), (6, 0));
+        assert_eq!(comparison.verdict.exit_code, ExitCode::Pass);
+    }
+
+    #[test]
+    fn a_case_that_fails_now_regresses_and_the_other_way_round_improves() {
+        let (good, bad) = (verify(samples::embedded_both()), verify(changed("nop", Outcome::CompletionLost, Standing::Failed)));
+        let worse = compared(&good, &bad).unwrap();
+        assert_eq!(worse.verdict.change, Change::Regressed);
+        assert!(
+            matches!(&worse.findings[..], [Finding::Case { case, spot, .. }] if case == "nop" && spot.atomics == AtomicsMode::On)
+        );
+        assert_eq!(compared(&bad, &good).unwrap().verdict.change, Change::Improved);
+    }
+
+    #[test]
+    fn a_case_that_is_not_tried_any_more_regresses() {
+        let good = verify(samples::embedded_both());
+        let skipped = changed("nop", Outcome::Untestable { reason: "none".to_owned() }, Standing::Skipped);
+        assert_eq!(compared(&good, &verify(skipped)).unwrap().verdict.change, Change::Regressed);
+        let mut missing = samples::embedded_both();
+        missing.devices[0].runs[1].cases.remove(0);
+        assert_eq!(compared(&good, &verify(missing)).unwrap().verdict.change, Change::Regressed);
+    }
+
+    #[test]
+    fn a_failure_that_became_a_hang_regresses_and_another_prediction_that_holds_is_a_change() {
+        let fails = verify(changed("nop", Outcome::FiredTwice { value: -1 }, Standing::Failed));
+        let hangs = verify(changed("nop", Outcome::CompletionLost, Standing::Failed));
+        assert_eq!(compared(&fails, &hangs).unwrap().verdict.change, Change::Regressed);
+        let mut completes = samples::embedded_both();
+        let case = &mut completes.devices[0].runs[0].cases[0];
+        (case.outcome, case.standing) = (Outcome::Completed, Standing::Passed);
+        let changed = compared(&verify(samples::embedded_both()), &verify(completes)).unwrap();
+        assert_eq!((changed.verdict.change, changed.verdict.exit_code), (Change::Changed, ExitCode::Pass));
+    }
+
+    #[test]
+    fn a_worse_verdict_alone_regresses() {
+        let mut worse = samples::embedded_both();
+        worse.verdict = samples::embedded_off().verdict;
+        let comparison = compared(&verify(samples::embedded_both()), &verify(worse)).unwrap();
+        assert!(matches!(&comparison.findings[..], [Finding::Verdict { change: Change::Regressed, .. }]));
+    }
+
+    #[test]
+    fn a_verify_report_is_no_base_for_a_latency_report() {
+        let error = compared(&verify(samples::embedded_both()), &latency(embedded("a", 10_000))).unwrap_err();
+        assert!(matches!(error, Incomparable::Kinds { .. }));
+    }
+}
+
+mod fleets {
+    use super::*;
+
+    fn save(folder: &Path, name: &str, report: &Document) -> PathBuf {
+        let mut bytes = Vec::new();
+        json::write_document(report, &mut bytes).unwrap();
+        let path = folder.join(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    fn gathered(reports: &[Document]) -> FleetReport {
+        let folder = tempfile::tempdir().unwrap();
+        let files: Vec<PathBuf> =
+            reports.iter().enumerate().map(|(at, report)| save(folder.path(), &format!("{at}.json"), report)).collect();
+        fleet::gather(&files)
+    }
+
+    fn node(name: &str) -> Report {
+        Report { host: Some(name.to_owned()), ..samples::embedded_both() }
+    }
+
+    #[test]
+    fn the_node_whose_path_differs_from_most_is_named() {
+        let mut odd = node("c");
+        odd.devices[0].path.as_mut().unwrap().hops[0].completer_64 = Some(Bit::Clear);
+        let fleet = gathered(&[verify(node("a")), verify(node("b")), verify(odd), verify(node("d"))]);
+        let found: Vec<_> = fleet.summary.odd.iter().map(|odd| (odd.node.as_str(), odd.differs_in, odd.among)).collect();
+        assert_eq!(found, [("c", OddTrait::Path, 4)]);
+    }
+
+    #[test]
+    fn the_node_whose_median_lies_apart_is_named_and_one_within_ten_percent_is_not() {
+        let nodes = [("a", 10_000), ("b", 10_050), ("c", 10_900), ("d", 16_000), ("e", 9_950)];
+        let fleet = gathered(&nodes.map(|(name, scale)| latency(embedded(name, scale))));
+        let found: Vec<_> = fleet.summary.odd.iter().map(|odd| (odd.node.as_str(), odd.differs_in)).collect();
+        assert_eq!(found, [("d", OddTrait::Median)]);
+    }
+
+    #[test]
+    fn of_two_nodes_none_is_the_odd_one() {
+        let mut other = node("b");
+        other.devices[0].agent.compute_firmware = Some(1);
+        let mut first = node("a");
+        first.devices[0].agent.compute_firmware = Some(2);
+        let fleet = gathered(&[verify(first), verify(other)]);
+        assert_eq!(fleet.summary.odd, []);
+        assert_eq!(fleet.summary.notes.len(), 1);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_named_and_the_rest_is_merged() {
+        let folder = tempfile::tempdir().unwrap();
+        let good = save(folder.path(), "good.json", &verify(node("a")));
+        let (torn, missing) = (folder.path().join("torn.json"), folder.path().join("missing.json"));
+        fs::write(&torn, "{\"document\": \"verify\", ").unwrap();
+        let fleet = fleet::gather(&[torn, good, missing]);
+        assert_eq!((fleet.reports.len(), fleet.unreadable.len(), fleet.summary.nodes), (1, 2, 1));
+    }
+
+    #[test]
+    fn a_report_without_a_host_is_named_after_its_file_and_a_merged_file_can_be_merged_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let nameless = save(folder.path(), "rack7.json", &verify(Report { host: None, ..samples::embedded_both() }));
+        let merged = folder.path().join("fleet.json");
+        let mut bytes = Vec::new();
+        fleet_text::write_json(&fleet::gather(&[nameless]), &mut bytes).unwrap();
+        fs::write(&merged, &bytes).unwrap();
+        let later = save(folder.path(), "later.json", &latency(embedded("b", 10_000)));
+        let fleet = fleet::gather(&[merged, later]);
+        let nodes: Vec<&str> = fleet.reports.iter().map(|entry| entry.node.as_str()).collect();
+        assert_eq!(nodes, ["rack7", "b"]);
+    }
+
+    #[test]
+    fn a_fleet_comes_back_from_its_file_as_it_was() {
+        let fleet = gathered(&[verify(node("a")), latency(embedded("b", 10_000)), verify(samples::hardware_with_every_outcome())]);
+        let written = serde_json::to_value(&fleet).unwrap();
+        let SavedReport::Fleet(back) = SavedReport::parse(&written.to_string(), Path::new("fleet.json")).unwrap() else {
+            panic!("a fleet's document is read as one")
+        };
+        assert_eq!(serde_json::to_value(&back).unwrap(), written);
+    }
+
+    #[test]
+    fn another_layout_of_a_fleet_is_refused() {
+        let error = SavedReport::parse(r#"{"document": "fleet", "schema_version": 2}"#, Path::new("f.json")).unwrap_err();
+        assert!(error.to_string().contains("layout 2"), "{error}");
+    }
+
+    #[test]
+    fn the_document_keeps_to_its_schema() {
+        let mut fleet = gathered(&[
+            verify(node("a")),
+            latency(embedded("b", 10_000)),
+            latency(embedded("c", 10_000)),
+            latency(embedded("d", 20_000)),
+        ]);
+        fleet.unreadable.push(aqlprobe::report::fleet::UnreadableFile { file: "x".to_owned(), reason: "torn".to_owned() });
+        assert_eq!(fleet.summary.odd.len(), 1);
+        assert_eq!(violations("fleet.schema.json", &serde_json::to_value(&fleet).unwrap()), Vec::<String>::new());
+        let mut wrong = serde_json::to_value(&fleet).unwrap();
+        wrong["summary"]["extra"] = true.into();
+        assert_ne!(violations("fleet.schema.json", &wrong), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn comparisons_keep_to_their_schema() {
+    let mut hang = embedded("a", 10_000);
+    hang.devices[0].runs[1].result = LatencyResult::Hang { reason: "the signal never fired".to_owned() };
+    let mut worse = samples::embedded_both();
+    worse.devices[0].runs[1].cases.remove(0);
+    worse.verdict = samples::embedded_off().verdict;
+    let pairs = [
+        (latency(embedded("a", 10_000)), latency(embedded("b", 12_000))),
+        (latency(embedded("a", 10_000)), latency(hang)),
+        (verify(samples::embedded_both()), verify(worse)),
+    ];
+    for (base, new) in pairs {
+        let comparison = serde_json::to_value(compared(&base, &new).unwrap()).unwrap();
+        assert_eq!(violations("comparison.schema.json", &comparison), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_threshold_is_a_percentage() {
+    for (text, value) in [("5", 5.0), ("2.5", 2.5), ("10%", 10.0), ("0", 0.0)] {
+        assert_eq!(text.parse::<Percent>().unwrap().value(), value);
+    }
+    for text in ["", "-1", "NaN", "inf", "five", "1001"] {
+        assert!(text.parse::<Percent>().is_err(), "{text}");
+    }
+}
