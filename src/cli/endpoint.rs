@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use aqlprobe::faults::{FaultPlan, PlanError};
 use aqlprobe::model::target::Target;
 use aqlprobe::model::vfio_user::{
     Clients, Endpoint, EndpointCompleter, EndpointOptions, Log, ModelledPath, RequesterEnable, ServerError, SocketError, Switch,
@@ -63,6 +64,10 @@ pub struct Arguments {
     #[arg(long, value_enum, default_value_t)]
     endpoint_completer: OnOff,
 
+    /// Let the device go wrong as this fault plan or file says (`aqlprobe verify --inject help` lists the faults)
+    #[arg(long, value_name = "SPEC|FILE")]
+    inject: Option<String>,
+
     /// End when the first client leaves
     #[arg(long)]
     once: bool,
@@ -118,8 +123,8 @@ enum OnOff {
 }
 
 impl Arguments {
-    fn options(&self) -> EndpointOptions {
-        EndpointOptions {
+    fn options(&self) -> Result<EndpointOptions, PlanError> {
+        Ok(EndpointOptions {
             target: Target::Gfx803,
             requester: match self.requester_enable {
                 Requester::Writable => RequesterEnable::Writable,
@@ -144,8 +149,8 @@ impl Arguments {
                     SwitchKind::EgressBlocked => Some(Switch::EgressBlocked),
                 },
             },
-            faults: None,
-        }
+            faults: self.inject.as_deref().map(FaultPlan::from_argument).transpose()?,
+        })
     }
 }
 
@@ -156,7 +161,12 @@ pub fn run(arguments: &Arguments) -> Result<u8, Failure> {
     for signal in [SIGTERM, SIGINT, SIGHUP] {
         signal_hook::low_level::pipe::register(signal, bell.try_clone().map_err(failed)?).map_err(failed)?;
     }
-    let mut endpoint = Endpoint::new(&arguments.options(), log()).map_err(|error| Failure::new(error, ExitCode::CheckFailed))?;
+    let options = arguments.options().map_err(|error| Failure::new(error, ExitCode::Usage))?;
+    let told = log();
+    if let Some(plan) = &options.faults {
+        told(format_args!("injected faults: {plan}"));
+    }
+    let mut endpoint = Endpoint::new(&options, told).map_err(|error| Failure::new(error, ExitCode::CheckFailed))?;
     let clients = if arguments.once { Clients::One } else { Clients::Any };
     match serve(&mut endpoint, &arguments.socket, clients, stop.as_fd()) {
         Ok(()) => Ok(ExitCode::Pass.status()),
