@@ -123,7 +123,25 @@ enum OnOff {
 }
 
 impl Arguments {
+    fn path(&self) -> ModelledPath {
+        ModelledPath {
+            root_port: match self.root_port_completers {
+                RootPort::None => Completers::Neither,
+                RootPort::Only32 => Completers::Only32,
+                RootPort::Only64 => Completers::Only64,
+                RootPort::Both => Completers::Both,
+            },
+            switch: match self.switch {
+                SwitchKind::None => None,
+                SwitchKind::Routing => Some(Switch::Routing),
+                SwitchKind::NoRouting => Some(Switch::NoRouting),
+                SwitchKind::EgressBlocked => Some(Switch::EgressBlocked),
+            },
+        }
+    }
+
     fn options(&self) -> Result<EndpointOptions, PlanError> {
+        let faults = self.inject.as_deref().map(FaultPlan::from_argument).transpose()?;
         Ok(EndpointOptions {
             target: Target::Gfx803,
             requester: match self.requester_enable {
@@ -135,21 +153,8 @@ impl Arguments {
                 OnOff::On => EndpointCompleter::Advertised,
                 OnOff::Off => EndpointCompleter::Absent,
             },
-            path: ModelledPath {
-                root_port: match self.root_port_completers {
-                    RootPort::None => Completers::Neither,
-                    RootPort::Only32 => Completers::Only32,
-                    RootPort::Only64 => Completers::Only64,
-                    RootPort::Both => Completers::Both,
-                },
-                switch: match self.switch {
-                    SwitchKind::None => None,
-                    SwitchKind::Routing => Some(Switch::Routing),
-                    SwitchKind::NoRouting => Some(Switch::NoRouting),
-                    SwitchKind::EgressBlocked => Some(Switch::EgressBlocked),
-                },
-            },
-            faults: self.inject.as_deref().map(FaultPlan::from_argument).transpose()?,
+            path: self.path().with_blocked(faults.as_ref().and_then(FaultPlan::blocked_hop)),
+            faults,
         })
     }
 }
