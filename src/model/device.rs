@@ -90,6 +90,7 @@ impl Wakeup {
 }
 
 /// A queue of either engine.
+#[expect(clippy::large_enum_variant, reason = "each lies in a box of its own")]
 enum AnyQueue {
     Aql(QueueProcessor),
     Sdma(SdmaProcessor),
