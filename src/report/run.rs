@@ -28,6 +28,9 @@ pub struct Report {
     /// Name of the machine that ran it; files of older versions lack it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
+    /// The faults that the software GPU, its path or the worker was given on purpose, with the seed that repeats them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub injected: Option<String>,
     /// What the runtime said of itself; files of older versions lack it.
     #[serde(default)]
     pub runtime: RuntimeFacts,

@@ -23,7 +23,7 @@ const FOUNDING_CASE: &str = "vector-copy";
 /// # Errors
 /// Those of `out`.
 pub fn write(report: &Report, style: TextStyle, out: &mut impl io::Write) -> io::Result<()> {
-    writeln!(out, "{}", style.dress(Tone::Strong, bed_line(&report.bed)))?;
+    writeln!(out, "{}", style.dress(Tone::Strong, first_line(report)))?;
     if let Some(explanation) = &report.no_gpu {
         writeln!(out, "No GPU can be tested: {}", tame(explanation))?;
     }
@@ -55,6 +55,11 @@ pub fn verdict_of(document: &Document) -> String {
         Document::Verify(report) => verdict(report),
         Document::Latency(report) => format!("{}: {}", report.verdict.word, tame(&report.verdict.sentence)),
     }
+}
+
+fn first_line(report: &Report) -> String {
+    let bed = bed_line(&report.bed);
+    report.injected.as_ref().map_or_else(|| bed.clone(), |plan| format!("{bed}; injected faults: {}", tame(plan)))
 }
 
 /// The bed in one line: the first of every report.

@@ -16,6 +16,7 @@ use rustix::process::{Pid, Signal as ProcessSignal, WaitId, WaitIdOptions, kill_
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::faults::{FaultPlan, INJECT_ENV};
 use crate::rocr::Surroundings;
 use crate::verify::error::VerifyError;
 use crate::verify::event::{Gate, WorkerEvent, WorkerPlan};
@@ -63,6 +64,8 @@ pub struct Launcher {
     pub surroundings: Surroundings,
     /// Set in the workers' environment.
     pub environment: Vec<(String, OsString)>,
+    /// What is to go wrong in them.
+    pub faults: Option<FaultPlan>,
 }
 
 /// How long a killed process may take to disappear.
@@ -80,6 +83,19 @@ const MOST_MESSAGES: usize = 64;
 const ECHO: Duration = Duration::from_millis(250);
 
 impl Launcher {
+    /// The same launcher with what the plan leaves for this case.
+    #[must_use]
+    pub fn for_case(&self, case: &str) -> Self {
+        let faults = self.faults.as_ref().and_then(|plan| plan.for_case(case));
+        Self { faults, ..self.clone() }
+    }
+
+    /// The same launcher for workers in which nothing goes wrong on purpose.
+    #[must_use]
+    pub fn without_faults(&self) -> Self {
+        Self { faults: None, ..self.clone() }
+    }
+
     /// Starts a worker on `plan`.
     ///
     /// # Errors
@@ -106,6 +122,8 @@ impl Launcher {
             .program()?
             .args([command, "--plan", &plan])
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            // Always, so that no fault gets in from our own environment that no report would tell of.
+            .env(INJECT_ENV, self.faults.as_ref().map(FaultPlan::to_string).unwrap_or_default())
             .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
