@@ -53,7 +53,11 @@ mod tests {
 
     /// The committed report of the founding experiment on the embedded bed: a pass.
     fn passed() -> Report {
-        serde_json::from_str(include_str!("../../../results/embedded-fiji.json")).unwrap()
+        let text = include_str!("../../../results/embedded-fiji.json");
+        let mut report: serde_json::Value = serde_json::from_str(text).unwrap();
+        // The committed file may be older than this key.
+        report["document"] = "verify".into();
+        serde_json::from_value(report).unwrap()
     }
 
     #[test]
