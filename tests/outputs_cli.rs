@@ -28,7 +28,8 @@ fn one_run_fills_every_kind_of_report_beside_the_text_on_stdout() {
     let kinds = ["json", "ndjson", "junit", "tap", "ktap", "github", "prometheus", "npd"];
     let reports: Vec<String> = kinds.iter().map(|kind| format!("--report={kind}={}", place.path(kind).display())).collect();
     let arguments: Vec<&str> = NOP.into_iter().chain(reports.iter().map(String::as_str)).collect();
-    let ended = place.program(&arguments).env_remove("GITHUB_STEP_SUMMARY").assert().code(0).stdout(starts_with("Test bed: embedded"));
+    let ended =
+        place.program(&arguments).env_remove("GITHUB_STEP_SUMMARY").assert().code(0).stdout(starts_with("Test bed: embedded"));
     let told = String::from_utf8(ended.get_output().stderr.clone()).unwrap();
     assert!(told.starts_with("PASS: ") && told.matches("report: ").count() == kinds.len(), "{told}");
     let begins = |kind: &str, start: &str| {
@@ -76,14 +77,23 @@ fn a_selftest_skips_with_4_and_fails_with_1_even_when_its_command_line_is_wrong(
     if !this_machine_has_kfd() {
         let auto = ["verify", "--case", "nop", "--kselftest"];
         Place::new().program(&auto).assert().code(4).stdout(starts_with("KTAP version 1\n1..0 # SKIP NO GPU TESTED"));
-        Place::new().program(&with(&auto, &["--require-device"])).assert().code(1).stdout(contains("not ok 3 aqlprobe verify: verdict"));
+        Place::new()
+            .program(&with(&auto, &["--require-device"]))
+            .assert()
+            .code(1)
+            .stdout(contains("not ok 3 aqlprobe verify: verdict"));
     }
 }
 
 #[test]
 fn a_nodes_plugin_calls_a_model_unknown_even_when_it_passes() {
     let line = predicate::function(|text: &str| text.lines().count() == 1 && text.len() <= 80);
-    Place::new().program(&with(&NOP, &["--format", "npd"])).assert().code(2).stdout(starts_with("UNKNOWN [embedded] PASS")).stdout(line);
+    Place::new()
+        .program(&with(&NOP, &["--format", "npd"]))
+        .assert()
+        .code(2)
+        .stdout(starts_with("UNKNOWN [embedded] PASS"))
+        .stdout(line);
     if !this_machine_has_kfd() {
         Place::new().program(&["verify", "--case", "nop", "--report", "npd=-"]).assert().code(2).stdout(contains("self-test"));
         let system = ["verify", "--runtime", "system", "--format", "npd"];
@@ -133,7 +143,10 @@ fn events_are_written_as_they_happen() {
     assert!(!early.contains("\"verdict\":{"), "the first case was seen only with the verdict");
     running.end();
     let text = fs::read_to_string(place.path("events")).unwrap();
-    assert!(text.starts_with("{\"event\":\"started\"") && text.lines().last().unwrap().starts_with("{\"event\":\"verdict\""), "{text}");
+    assert!(
+        text.starts_with("{\"event\":\"started\"") && text.lines().last().unwrap().starts_with("{\"event\":\"verdict\""),
+        "{text}"
+    );
 }
 
 #[test]

@@ -44,13 +44,7 @@ fn hardware() -> Report {
 }
 
 fn everything() -> [Report; 5] {
-    [
-        samples::embedded_both(),
-        samples::embedded_off(),
-        samples::self_test(),
-        samples::hardware_with_every_outcome(),
-        hardware(),
-    ]
+    [samples::embedded_both(), samples::embedded_off(), samples::self_test(), samples::hardware_with_every_outcome(), hardware()]
 }
 
 /// Attribute of the root element.
@@ -169,16 +163,16 @@ ok 7 - aqlprobe verify: verdict
     fn of_the_kernel_says_xfail_and_keeps_diagnostics_in_comments() {
         let text = rendered(ReportKind::Ktap, samples::embedded_both());
         assert!(text.starts_with("KTAP version 1\n1..7\n"), "{text}");
-        assert!(text.contains("\nnot ok 1 0000:0b:00.0 gfx803, AtomicOps off: nop # XFAIL as-predicted: completion-lost\n"), "{text}");
+        assert!(
+            text.contains("\nnot ok 1 0000:0b:00.0 gfx803, AtomicOps off: nop # XFAIL as-predicted: completion-lost\n"),
+            "{text}"
+        );
         assert!(!text.contains("---"), "{text}");
     }
 
     #[test]
     fn of_a_refusal_bails_out_or_skips() {
-        assert_eq!(
-            refused(ReportKind::Tap, ExitCode::NoHardware).unwrap(),
-            "TAP version 13\n1..0 # SKIP there is no /dev/kfd\n"
-        );
+        assert_eq!(refused(ReportKind::Tap, ExitCode::NoHardware).unwrap(), "TAP version 13\n1..0 # SKIP there is no /dev/kfd\n");
         assert_eq!(refused(ReportKind::Tap, ExitCode::Usage).unwrap(), "TAP version 13\nBail out! there is no /dev/kfd\n");
     }
 }
@@ -193,7 +187,10 @@ mod github_annotations {
             "::notice title=aqlprobe verify on hardware::PASS: every case passed with AtomicOps on the software GPU; no hardware was \
              tested.%0ATest bed: hardware, through /opt/rocm/lib/libhsa-runtime64.so.1\n"
         );
-        assert!(rendered(ReportKind::Github, samples::self_test()).starts_with("::warning title=aqlprobe verify on embedded-self-test::"));
+        assert!(
+            rendered(ReportKind::Github, samples::self_test())
+                .starts_with("::warning title=aqlprobe verify on embedded-self-test::")
+        );
     }
 
     #[test]
@@ -203,7 +200,9 @@ mod github_annotations {
         assert_eq!(lines.len(), 3, "{text}");
         assert!(lines[0].starts_with("::error title=aqlprobe verify on embedded::HANG: "), "{text}");
         assert!(lines[0].contains(&format!("%0Afix: {}", samples::FIX)), "{text}");
-        assert!(lines[1].starts_with("::error title=aqlprobe verify on embedded%3A 0000%3A0b%3A00.0 gfx803%2C AtomicOps off::nop: "));
+        assert!(
+            lines[1].starts_with("::error title=aqlprobe verify on embedded%3A 0000%3A0b%3A00.0 gfx803%2C AtomicOps off::nop: ")
+        );
     }
 
     #[test]
@@ -228,7 +227,10 @@ mod prometheus {
         let outcome = "aqlprobe_case_outcome{bed=\"embedded\",device=\"0\",bdf=\"0000:0b:00.0\",name=\"Fiji\",gfx=\"gfx803\",atomics=\"off\",\
                        case=\"vector-copy\",outcome=\"completion-lost\",standing=\"as-predicted\"} 1\n";
         assert!(text.contains(outcome), "{text}");
-        assert!(rendered(ReportKind::Prometheus, hardware()).contains("aqlprobe_hardware_tested{command=\"verify\",bed=\"hardware\"} 1\n"));
+        assert!(
+            rendered(ReportKind::Prometheus, hardware())
+                .contains("aqlprobe_hardware_tested{command=\"verify\",bed=\"hardware\"} 1\n")
+        );
     }
 
     #[test]
@@ -335,9 +337,43 @@ fn hostile(text: &str, exit_code: ExitCode) -> Report {
 /// Strings that one format or another gives a meaning to.
 fn strings() -> impl Strategy<Value = String> {
     let pieces = prop::sample::select(vec![
-        "]]>", "%0A", "%", "\r\n", "\n", "\"", "'", "\\", "#", " # SKIP ", "not ok 1", "1..9", "::error::", "::", ",", ":", "|", "`",
-        "<script>", "&amp;", "&", "\u{1b}[31m", "\u{0}", "\u{7f}", "\u{85}", "\u{2028}", "\u{fffe}", "\u{ffff}", "é", "→", "\u{1f600}",
-        "---", "...", "{", "}", "a", " ",
+        "]]>",
+        "%0A",
+        "%",
+        "\r\n",
+        "\n",
+        "\"",
+        "'",
+        "\\",
+        "#",
+        " # SKIP ",
+        "not ok 1",
+        "1..9",
+        "::error::",
+        "::",
+        ",",
+        ":",
+        "|",
+        "`",
+        "<script>",
+        "&amp;",
+        "&",
+        "\u{1b}[31m",
+        "\u{0}",
+        "\u{7f}",
+        "\u{85}",
+        "\u{2028}",
+        "\u{fffe}",
+        "\u{ffff}",
+        "é",
+        "→",
+        "\u{1f600}",
+        "---",
+        "...",
+        "{",
+        "}",
+        "a",
+        " ",
     ]);
     prop_oneof![prop::collection::vec(pieces, 0..12).prop_map(|pieces| pieces.concat()), any::<String>()]
 }

@@ -49,11 +49,40 @@ fn run_degradation(name: &str, run: &RunReport) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::Report;
+    use crate::report::{BedReport, Diagnosis, DocumentKind, Outcome, PathReport, Standing, Tool, Verdict};
+    use crate::verify::diagnose::fixtures::{case, holds, path, prediction, run};
 
-    /// The committed report of the founding experiment on the embedded bed: a pass.
+    /// A device that passes with AtomicOps on, on a path that carries them, and was found with the bit clear.
     fn passed() -> Report {
-        serde_json::from_str(include_str!("../../../results/embedded-fiji.json")).unwrap()
+        let diagnosis = Diagnosis { summary: "all pass".to_owned(), cause: None, fix: None, exit_code: ExitCode::Pass };
+        let nop = || vec![case("nop", Outcome::Completed, Standing::Passed)];
+        let device = DeviceReport {
+            index: 0,
+            bdf: Some("0000:0b:00.0".to_owned()),
+            name: "Fiji".to_owned(),
+            gfx: "gfx803".to_owned(),
+            agent: Default::default(),
+            doorbell: None,
+            path: Some(PathReport { requester: Bit::Clear, ..path(PathCapability::Capable) }),
+            kfd: None,
+            prediction: prediction("completes"),
+            runs: vec![run(AtomicsMode::Off, holds(false), nop()), run(AtomicsMode::On, holds(true), nop())],
+            diagnosis,
+        };
+        let bed = BedReport { kind: BedKind::Embedded, runtime: "embedded".to_owned(), rocr: None, reason: None, replay: None };
+        Report {
+            document: DocumentKind::Verify,
+            schema_version: Report::SCHEMA_VERSION,
+            tool: Tool::THIS,
+            host: None,
+            bed,
+            no_gpu: None,
+            runtime: Default::default(),
+            started_at: 0,
+            duration_ms: 1,
+            devices: vec![device],
+            verdict: Verdict { word: VerdictWord::Pass, sentence: "all pass".to_owned(), exit_code: ExitCode::Pass },
+        }
     }
 
     #[test]
