@@ -90,7 +90,8 @@ mod figures {
     #[test]
     fn unlike_reports_are_refused_by_name_and_compared_only_when_that_is_allowed() {
         let base = embedded("a", 10_000);
-        let changes: [(Aspect, fn(&mut LatencyReport)); 6] = [
+        type Change = fn(&mut LatencyReport);
+        let changes: [(Aspect, Change); 6] = [
             (Aspect::Bed, |report| report.bed.kind = BedKind::Hardware),
             (Aspect::Device, |report| report.devices[0].gfx = "gfx906".to_owned()),
             (Aspect::Settings, |report| report.settings.wait = LatencyWait::Blocked),
