@@ -34,7 +34,7 @@ pub struct WorkerPlan {
 pub enum Gate {
     /// Nothing.
     Open,
-    /// The worker says [`WorkerEvent::Loaded`] and waits for a line on its stdin. ROCr waits without a bound for packets of its own
+    /// The worker says `WorkerEvent::Loaded` and waits for a line on its stdin. ROCr waits without a bound for packets of its own
     /// when it loads code, so AtomicOps may be taken away only afterwards.
     AfterLoading,
 }
