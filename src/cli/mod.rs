@@ -4,6 +4,8 @@ mod atomics;
 mod endpoint;
 mod failure;
 mod guest;
+mod latency;
+mod latency_worker;
 mod output;
 mod path;
 mod place;
@@ -38,6 +40,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Verify(Box<verify::Arguments>),
+    Latency(Box<latency::Arguments>),
     Path(path::Arguments),
     Atomics(atomics::Arguments),
     Endpoint(endpoint::Arguments),
@@ -49,6 +52,8 @@ enum Command {
     GuestFuzz(guest::FuzzArguments),
     #[command(hide = true)]
     Worker(worker::Arguments),
+    #[command(hide = true)]
+    LatencyWorker(latency_worker::Arguments),
 }
 
 /// Parses, runs, prints, and says how the process ends.
@@ -63,6 +68,7 @@ pub fn main() -> ExitCode {
     };
     let status = match arguments.command {
         Command::Verify(arguments) => verify::run(&arguments),
+        Command::Latency(arguments) => latency::run(&arguments),
         Command::Path(arguments) => path::run(&arguments),
         Command::Atomics(arguments) => atomics::run(&arguments),
         Command::Endpoint(arguments) => endpoint::run(&arguments),
@@ -71,6 +77,7 @@ pub fn main() -> ExitCode {
         Command::GuestInit => guest::init(),
         Command::GuestFuzz(arguments) => guest::fuzz(&arguments),
         Command::Worker(arguments) => Ok(worker::run(&arguments)),
+        Command::LatencyWorker(arguments) => Ok(latency_worker::run(&arguments)),
     };
     ExitCode::from(status.unwrap_or_else(|failure: Failure| failure.report()))
 }

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::faults::FaultPlan;
 use crate::report::latency::{LatencyFence, LatencyMode, LatencySettings, LatencyWait};
 use crate::verify::supervision::{Milliseconds, PlaceRequest};
 
@@ -32,8 +31,6 @@ pub struct LatencyRequest {
     pub warmup: Option<Milliseconds>,
     /// The processor to measure on.
     pub pin: Option<u32>,
-    /// What the software GPU is to do wrong.
-    pub inject: Option<FaultPlan>,
 }
 
 /// When a measurement ends.
@@ -152,7 +149,7 @@ impl LatencyRequest {
             duration_ms,
             warmup_ms: self.warmup.unwrap_or(default_warmup).0,
             pinned_cpu: self.pin,
-            injected: self.inject.as_ref().map(ToString::to_string),
+            injected: self.place.faults.as_ref().map(ToString::to_string),
         }
     }
 }
@@ -171,6 +168,7 @@ mod tests {
             timeout: None,
             replay: None,
             sysfs_root: None,
+            faults: None,
         };
         LatencyRequest {
             place,
@@ -184,7 +182,6 @@ mod tests {
             length: Length::Samples(10),
             warmup: None,
             pin: None,
-            inject: None,
         }
     }
 

@@ -39,7 +39,7 @@ pub fn run(request: &LatencyRequest, observer: &mut dyn Observer) -> Result<Late
         started_at: started.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         duration_ms: u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX),
         timer,
-        verdict: judgement::verdict(supervision.bed(), &devices),
+        verdict: supervision::qualified(judgement::verdict(supervision.bed(), &devices), request.place.faults.as_ref()),
         settings,
         devices,
     })

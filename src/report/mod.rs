@@ -9,6 +9,7 @@ pub mod document;
 mod evidence;
 pub mod json;
 pub mod latency;
+pub mod latency_text;
 mod outcome;
 mod path;
 mod run;

@@ -52,7 +52,7 @@ fn first_line(report: &Report) -> String {
     report.injected.as_ref().map_or_else(|| bed.clone(), |plan| format!("{bed}; injected faults: {}", tame(plan)))
 }
 
-fn bed_line(bed: &BedReport) -> String {
+pub(super) fn bed_line(bed: &BedReport) -> String {
     let runtime = tame(&bed.runtime);
     let reason = || bed.reason.as_deref().map_or_else(|| "no usable GPU was found".to_owned(), tame);
     let mut line = match bed.kind {
