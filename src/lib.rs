@@ -13,6 +13,7 @@ pub mod guest;
 pub mod hsa;
 pub mod kernels;
 pub mod kfd;
+pub mod latency;
 pub mod model;
 pub mod pci;
 pub mod report;

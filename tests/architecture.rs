@@ -22,6 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("report", &["pci", "kfd", "audit"]),
     ("rocr", &["faults", "hsa", "pci", "kfd"]),
     ("verify", &["faults", "hsa", "aql", "pci", "kfd", "kernels", "report", "rocr"]),
+    ("latency", &["hsa", "aql", "kernels", "report", "faults", "verify::supervision"]),
     ("model", &["aql", "faults", "pci", "kfd", "hsa::sys"]),
     ("runtime", &["aql", "faults", "pci", "hsa::sys", "model"]),
     ("compare", &["report"]),
@@ -30,7 +31,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("guest/run.rs", &["pci", "report", "runtime::device"]),
     ("guest/init/fuzz.rs", &["pci", "report", "model::endpoint_registers", "runtime::device"]),
     ("cli/endpoint.rs", &["faults", "model::target", "model::vfio_user", "pci", "report"]),
-    ("cli", &["faults", "verify", "report", "audit", "hsa", "pci", "kfd", "kernels", "rocr", "guest", "compare", "fleet"]),
+    ("cli", &["faults", "latency", "verify", "report", "audit", "hsa", "pci", "kfd", "kernels", "rocr", "guest", "compare", "fleet"]),
     ("main.rs", &[]),
     ("lib.rs", &[]),
 ];

@@ -5,6 +5,8 @@ mod compare;
 mod endpoint;
 mod failure;
 mod guest;
+mod latency;
+mod latency_worker;
 mod merge;
 mod outcome_policy;
 mod output;
@@ -46,6 +48,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Verify(Box<verify::Arguments>),
+    Latency(Box<latency::Arguments>),
     Path(path::Arguments),
     Atomics(atomics::Arguments),
     Endpoint(endpoint::Arguments),
@@ -60,6 +63,8 @@ enum Command {
     GuestFuzz(guest::FuzzArguments),
     #[command(hide = true)]
     Worker(worker::Arguments),
+    #[command(hide = true)]
+    LatencyWorker(latency_worker::Arguments),
 }
 
 /// Makes of a file that grows beyond the user's limit (`ulimit -f`) an error that can be told, where Linux would end the process.
@@ -82,6 +87,7 @@ pub fn main() -> ExitCode {
     };
     let status = match arguments.command {
         Command::Verify(arguments) => verify::run(&arguments),
+        Command::Latency(arguments) => latency::run(&arguments),
         Command::Path(arguments) => path::run(&arguments),
         Command::Atomics(arguments) => atomics::run(&arguments),
         Command::Endpoint(arguments) => endpoint::run(&arguments),
@@ -93,6 +99,7 @@ pub fn main() -> ExitCode {
         Command::GuestInit => guest::init(),
         Command::GuestFuzz(arguments) => guest::fuzz(&arguments),
         Command::Worker(arguments) => Ok(worker::run(&arguments)),
+        Command::LatencyWorker(arguments) => Ok(latency_worker::run(&arguments)),
     };
     ExitCode::from(status.unwrap_or_else(|failure: Failure| failure.report()))
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::document::DocumentKind;
+use super::outcome::Standing;
 use super::run::{AtomicsMode, BedReport, RequesterReadback, Tool, Verdict};
 use super::runtime::{AgentFacts, Doorbell, RuntimeFacts};
 
@@ -190,6 +191,8 @@ pub struct LatencyRun {
     pub atomics: AtomicsMode,
     /// The state there was.
     pub requester: RequesterReadback,
+    /// How the result stands against what was expected of the device in this state.
+    pub standing: Standing,
     /// What came of it.
     pub result: LatencyResult,
 }
@@ -224,6 +227,11 @@ pub struct Measurement {
     pub clock: Option<ClockReport>,
     /// Packets over the whole measurement.
     pub throughput: Throughput,
+    /// With a rate: round trips that started late because those before them took too long. They count from when they were due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late_starts: Option<u64>,
+    /// Samples whose modified z-score is over 3.5 (Iglewicz and Hoaglin 1993). They count like all others.
+    pub outliers: u64,
     /// What makes these numbers doubtful, a sentence each.
     pub warnings: Vec<String>,
     /// Every round trip in nanoseconds, in the order they were started.
@@ -234,6 +242,8 @@ pub struct Measurement {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
+    /// With a rate: from when it should have been started until it was.
+    Behind,
     /// Taking slots of the ring.
     Reserve,
     /// Writing the packet's body.
@@ -248,11 +258,14 @@ pub enum Stage {
     DeviceEnd,
     /// From there until the host has seen the signal: device clock to host clock.
     HostSees,
+    /// From the doorbell until the host has seen the signal, where the device's times are not known.
+    Wait,
 }
 
 impl fmt::Display for Stage {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
+            Self::Behind => "behind schedule",
             Self::Reserve => "reserve",
             Self::Write => "write",
             Self::Publish => "publish",
@@ -260,6 +273,7 @@ impl fmt::Display for Stage {
             Self::DeviceStart => "device start",
             Self::DeviceEnd => "device end",
             Self::HostSees => "host sees signal",
+            Self::Wait => "wait for signal",
         })
     }
 }
@@ -269,7 +283,8 @@ impl fmt::Display for Stage {
 pub struct StageReport {
     /// Which.
     pub stage: Stage,
-    /// Its time. A stage between two clocks may come out negative by up to the clocks' error bound.
+    /// Its time. A stage between two clocks may come out negative by up to the clocks' error bound, and `device-start` also where
+    /// the device starts before the doorbell call has returned.
     pub median_ns: f64,
     /// 99 of 100 are below.
     pub p99_ns: f64,
@@ -298,7 +313,7 @@ pub struct Distribution {
     pub stddev_ns: f64,
     /// HDR histogram, V2 deflate, base64: what other tools read.
     pub hdr: String,
-    /// The same as counts, lowest first, empty buckets left out.
+    /// The same as counts in buckets of at most a sixteenth of their value, lowest first, empty ones left out.
     pub buckets: Vec<Bucket>,
 }
 

@@ -15,6 +15,7 @@ pub mod html;
 pub mod json;
 mod junit;
 pub mod latency;
+pub mod latency_text;
 mod ndjson;
 mod npd;
 mod outcome;

@@ -1,0 +1,225 @@
+//! `aqlprobe latency`: how long a round trip takes, and where the time goes.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use aqlprobe::latency::{self, LatencyRequest, Length, PerSecond};
+use aqlprobe::report::latency::{LatencyFence, LatencyMode, LatencyReport, LatencyWait};
+use aqlprobe::report::{AtomicsMode, ExitCode, latency_text};
+use aqlprobe::verify::Milliseconds;
+use clap::ValueEnum;
+use indicatif::{ProgressBar, ProgressDrawTarget};
+
+use super::EXIT_CODES;
+use super::failure::Failure;
+use super::output::{Destination, Format};
+use super::place::PlaceArguments;
+
+const EXAMPLES: &str = "\
+Examples:
+  aqlprobe latency --runtime embedded
+      round trips of an empty kernel on the software GPU, stage by stage
+  sudo aqlprobe latency --atomics both -D 10 --pin 2
+      a real GPU for ten seconds in each state of AtomicOps, from processor 2
+  aqlprobe latency --mode pingpong
+      what host and a running kernel need without packets and signals
+  aqlprobe latency --rate 5000 -D 30
+      5000 starts a second; a slow round trip counts for those behind it too
+  aqlprobe latency --batch 64 --queues 4 --producers 4 -n 100000
+      throughput: 64 packets per doorbell, four threads on four queues
+  aqlprobe latency --require-device --format json -o latency.json
+      in CI, for `aqlprobe compare`";
+
+/// Measure the round trip of a dispatch, split into its stages
+///
+/// Every sample is kept and nothing is trimmed. A figure of the software GPU says something about this program and nothing about a GPU; the
+/// report names its test bed. docs/latency.md says how to read it.
+#[derive(clap::Args)]
+#[command(after_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
+pub struct Arguments {
+    #[command(flatten)]
+    place: PlaceArguments,
+
+    /// Round trips [default: 10000]
+    #[arg(short = 'n', long = "iterations", value_name = "N", conflicts_with = "duration",
+          value_parser = clap::value_parser!(u64).range(1..=LatencyRequest::MOST_SAMPLES))]
+    iterations: Option<u64>,
+
+    /// Measure for this long instead
+    #[arg(short = 'D', long, value_name = "SECONDS", value_parser = seconds)]
+    duration: Option<Milliseconds>,
+
+    /// Run this long before anything counts [default: 1 on hardware, 0.2 on a model]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    warmup: Option<Milliseconds>,
+
+    /// What one round trip is
+    #[arg(long, value_enum, default_value = "dispatch")]
+    mode: Mode,
+
+    /// How the host waits
+    #[arg(long, value_enum, default_value = "active")]
+    wait: Wait,
+
+    /// Acquire and release scope of the packets; system is what HIP submits
+    #[arg(long, value_enum, default_value = "system")]
+    fence: Fence,
+
+    /// Packets per doorbell; the last one waits for the others
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    batch: u32,
+
+    /// Queues
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=128))]
+    queues: u32,
+
+    /// Threads that publish
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=128))]
+    producers: u32,
+
+    /// Start so many round trips per second, and count each from when it was due
+    #[arg(long, value_name = "PER_SECOND")]
+    rate: Option<PerSecond>,
+
+    /// Keep the measuring thread on this processor
+    #[arg(long, value_name = "CPU")]
+    pin: Option<u32>,
+
+    /// Form of the report
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+
+    /// Write the report to a file, which appears complete or not at all; the verdict goes to stderr
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Mode {
+    /// An empty kernel
+    Dispatch,
+    /// A barrier packet without dependencies
+    Barrier,
+    /// A signal that a running kernel answers
+    Signal,
+    /// A word in host memory that a running kernel answers
+    Pingpong,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Wait {
+    /// Polling
+    Active,
+    /// Asleep until the device's interrupt
+    Blocked,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Fence {
+    /// No fence
+    None,
+    /// The device's own caches
+    Agent,
+    /// Everything
+    System,
+}
+
+/// Seconds with a fraction.
+fn seconds(text: &str) -> Result<Milliseconds, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.0..=3600.0).contains(&seconds) => Ok(Milliseconds((seconds * 1e3).round() as u64)),
+        _ => Err("write seconds from 0 to 3600, such as 0.5".to_owned()),
+    }
+}
+
+impl Arguments {
+    fn request(&self) -> Result<LatencyRequest, Failure> {
+        let length = match (self.iterations, self.duration) {
+            (_, Some(duration)) => Length::Time(duration),
+            (samples, None) => Length::Samples(samples.unwrap_or(LatencyRequest::DEFAULT_SAMPLES)),
+        };
+        let request = LatencyRequest {
+            place: self.place.request()?,
+            mode: match self.mode {
+                Mode::Dispatch => LatencyMode::Dispatch,
+                Mode::Barrier => LatencyMode::Barrier,
+                Mode::Signal => LatencyMode::Signal,
+                Mode::Pingpong => LatencyMode::Pingpong,
+            },
+            wait: match self.wait {
+                Wait::Active => LatencyWait::Active,
+                Wait::Blocked => LatencyWait::Blocked,
+            },
+            fence: match self.fence {
+                Fence::None => LatencyFence::None,
+                Fence::Agent => LatencyFence::Agent,
+                Fence::System => LatencyFence::System,
+            },
+            batch: self.batch,
+            queues: self.queues,
+            producers: self.producers,
+            rate: self.rate,
+            length,
+            warmup: self.warmup,
+            pin: self.pin,
+        };
+        request.check().map_err(|error| Failure::new(error, ExitCode::Usage))?;
+        Ok(request)
+    }
+}
+
+/// Measures and prints the report.
+///
+/// # Errors
+/// Whatever kept anything from being measured.
+pub fn run(arguments: &Arguments) -> Result<u8, Failure> {
+    if let Some(faults) = arguments.place.help() {
+        super::output::print(faults.as_bytes())?;
+        return Ok(ExitCode::Pass.status());
+    }
+    let policy = arguments.place.without_hardware();
+    let request = arguments.request()?;
+    let destination = Destination::open(arguments.output.as_deref())?;
+    let mut progress = Bar(ProgressBar::with_draw_target(Some(1000), ProgressDrawTarget::stderr()));
+    let outcome = latency::run(&request, &mut progress);
+    drop(progress);
+    let report = outcome.map_err(|error| policy.failure(error))?;
+    let bytes = rendered(&report, arguments.format, &destination).map_err(|error| Failure::new(error, ExitCode::CheckFailed))?;
+    destination.write_bytes(&bytes, &latency_text::verdict(&report))?;
+    policy.conclude(report.verdict.exit_code)
+}
+
+fn rendered(report: &LatencyReport, format: Format, destination: &Destination) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    match format {
+        Format::Text => latency_text::write(report, destination.style(), &mut bytes).context("cannot render the report")?,
+        Format::Json => {
+            serde_json::to_writer_pretty(&mut bytes, report).context("cannot render the report")?;
+            bytes.push(b'\n');
+        }
+    }
+    Ok(bytes)
+}
+
+/// Progress on stderr, where that is a terminal.
+struct Bar(ProgressBar);
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
+impl latency::Observer for Bar {
+    fn run_started(&mut self, device: &str, mode: AtomicsMode) {
+        self.0.set_message(format!("{device}, AtomicOps {mode}"));
+    }
+
+    fn progressed(&mut self, share: f64) {
+        self.0.set_position((share * 1000.0) as u64);
+    }
+
+    fn run_finished(&mut self) {
+        self.0.set_position(0);
+    }
+}

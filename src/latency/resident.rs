@@ -1,0 +1,202 @@
+//! The round trip to a kernel that is already running: what the wait costs without a dispatch.
+//!
+//! The kernel polls a word. In *signal* mode that is the value of an HSA signal and the answer is the kernel's own completion; in *pingpong*
+//! mode it is a word of fine-grained memory and the answer another, without any signal. A kernel answers once, so each round trip has its own,
+//! which was started and left to settle before the clock starts.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crate::aql::{BarrierBit, Dimensions, Header, KernelDispatch, PacketType};
+use crate::hsa::{Agent, Buffer, Executable, Pool, PoolUse, Queue, QueueKind, Runtime, Signal, WaitMode};
+use crate::kernels::{Arguments, DevicePtr, GAVE_UP, Kernel, SAW_FLAG, SpinOnFlagArguments};
+use crate::report::latency::{LatencyMode, LatencySettings};
+
+use super::probe::Probe;
+use super::stop::Stop;
+use super::submission::{Awaited, Patience, scope, wait_mode};
+use super::trip::Trip;
+
+/// What the host writes and the kernel waits for.
+const CALL: u32 = 1;
+/// Polls after which a kernel gives up, so that no kernel stays behind for ever.
+const MOST_POLLS: u32 = 4_000_000;
+/// From a packet that was taken until its kernel polls.
+const SETTLING: Duration = Duration::from_micros(50);
+
+/// A running kernel and what it is called by.
+#[derive(Debug)]
+pub struct Resident {
+    // The queue goes first: what its packets name must outlive it.
+    queue: Queue,
+    packet: KernelDispatch,
+    caller: Caller,
+    answer: Arc<Buffer>,
+    done: Signal,
+    index: u64,
+    wait: WaitMode,
+    patience: Patience,
+    _memory: Vec<Buffer>,
+    _code: Executable,
+}
+
+/// The word that the kernel polls.
+#[derive(Debug)]
+enum Caller {
+    /// The low half of a signal's value.
+    Signal(Signal),
+    /// A word in memory.
+    Word(Buffer),
+}
+
+impl Caller {
+    fn set(&self, value: u32) {
+        match self {
+            Self::Signal(signal) => signal.store(value.into()),
+            Self::Word(buffer) => buffer.u32s()[0].store(value, Ordering::Release),
+        }
+    }
+}
+
+impl Resident {
+    /// Makes the queue and all that the kernel reaches.
+    ///
+    /// # Errors
+    /// The runtime refused.
+    pub fn new(
+        runtime: &Runtime,
+        agent: &Agent,
+        code: &Executable,
+        settings: &LatencySettings,
+        patience: Patience,
+    ) -> Result<Self, Stop> {
+        let shared = runtime.host_pool(PoolUse::FineGrained)?;
+        let arguments = runtime.host_pool(PoolUse::KernelArguments)?;
+        let items = u32::from(Kernel::SpinOnFlag.workgroup()[0]);
+        let buffer = |pool: &Pool, bytes: usize| {
+            Buffer::allocate(pool, bytes, &[agent]).map(|buffer| {
+                buffer.fill_u64(0);
+                buffer
+            })
+        };
+        let (payload, out) = (buffer(&shared, items as usize * 4)?, buffer(&shared, items as usize * 4)?);
+        let answer = Arc::new(buffer(&shared, items as usize * 4)?);
+        let done = Signal::create(runtime, 1)?;
+        let caller = if settings.mode == LatencyMode::Signal {
+            Caller::Signal(Signal::create(runtime, 0)?)
+        } else {
+            Caller::Word(buffer(&shared, 64)?)
+        };
+        let flag = match &caller {
+            Caller::Word(word) => word.address(),
+            Caller::Signal(signal) => signal
+                .value_address()
+                .ok_or_else(|| Stop::Failed("this runtime's signals are not values in memory: use --mode pingpong".to_owned()))?,
+        };
+        let kernel = code.kernel(Kernel::SpinOnFlag.name())?;
+        let bytes = SpinOnFlagArguments {
+            flag: DevicePtr(flag),
+            payload: DevicePtr(payload.address()),
+            out: DevicePtr(out.address()),
+            saw: DevicePtr(answer.address()),
+            expected: CALL,
+            max_polls: MOST_POLLS,
+        }
+        .to_bytes();
+        let segment = buffer(&arguments, bytes.len().max(kernel.kernarg_bytes as usize))?;
+        segment.write_bytes(0, &bytes)?;
+        let header = Header::new(PacketType::KernelDispatch).fences(scope(settings.fence)).barrier(BarrierBit::Set);
+        let mut packet = KernelDispatch::new(header, Dimensions::One, [items, 1, 1], Kernel::SpinOnFlag.workgroup(), kernel.object);
+        packet.kernarg_address = segment.address();
+        packet.group_segment_bytes = kernel.group_bytes;
+        packet.private_segment_bytes = kernel.private_bytes;
+        if settings.mode == LatencyMode::Signal {
+            packet.completion_signal = done.handle();
+        }
+        const PACKETS: u32 = 64;
+        let smallest = agent.queue_packets().map_or(PACKETS, |sizes| *sizes.start());
+        Ok(Self {
+            queue: Queue::create(agent, PACKETS.max(smallest), QueueKind::Single)?,
+            packet,
+            caller,
+            answer,
+            done,
+            index: 0,
+            wait: wait_mode(settings.wait),
+            patience,
+            _memory: vec![payload, out, segment],
+            _code: code.clone(),
+        })
+    }
+
+    /// The queue that the kernels run on.
+    #[must_use]
+    pub fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    fn answered(&self, start: Instant) -> Result<Instant, Stop> {
+        const LOOKS_PER_CLOCK_READ: u32 = 4096;
+        let word = &self.answer.u32s()[0];
+        for look in 1_u32.. {
+            match word.load(Ordering::Acquire) {
+                SAW_FLAG => return Ok(Instant::now()),
+                GAVE_UP => return Err(Stop::Lost(format!("the running kernel did not see the host's word in {MOST_POLLS} polls"))),
+                _ => std::hint::spin_loop(),
+            }
+            if look.is_multiple_of(LOOKS_PER_CLOCK_READ) && start.elapsed() > self.patience.whole {
+                break;
+            }
+        }
+        let milliseconds = self.patience.whole.as_millis();
+        Err(Stop::Lost(format!("no-effect: the running kernel did not answer the host's word within {milliseconds} ms")))
+    }
+}
+
+impl Probe for Resident {
+    fn prepare(&mut self) -> Result<(), Stop> {
+        self.caller.set(0);
+        self.answer.u32s()[0].store(0, Ordering::Relaxed);
+        self.done.store(1);
+        let begin = Instant::now();
+        self.index = loop {
+            match self.queue.ring().submit(&self.packet) {
+                Ok(index) => break index,
+                Err(error) if begin.elapsed() > self.patience.whole => return Err(Stop::Lost(error.to_string())),
+                Err(_) => std::thread::yield_now(),
+            }
+        };
+        while self.queue.read_index() <= self.index {
+            if let Some(status) = self.queue.errors().first() {
+                return Err(Stop::Failed(format!("the queue reported {status}")));
+            }
+            if begin.elapsed() > self.patience.whole {
+                let milliseconds = self.patience.whole.as_millis();
+                return Err(Stop::Lost(format!(
+                    "packet-not-fetched: packet {} was not taken within {milliseconds} ms",
+                    self.index
+                )));
+            }
+            std::thread::yield_now();
+        }
+        let taken = Instant::now();
+        while taken.elapsed() < SETTLING {
+            std::hint::spin_loop();
+        }
+        Ok(())
+    }
+
+    fn trip(&mut self) -> Result<Trip, Stop> {
+        let start = Instant::now();
+        self.caller.set(CALL);
+        let seen = match &self.caller {
+            Caller::Signal(_) => {
+                let awaited = Awaited { signal: &self.done, queue: &self.queue, index: self.index, since: start };
+                awaited.wait(self.wait, self.patience)?
+            }
+            Caller::Word(_) => self.answered(start)?,
+        };
+        Ok(Trip { due: start, start, steps: None, seen })
+    }
+}
