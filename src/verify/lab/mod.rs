@@ -99,7 +99,11 @@ impl Lab {
     }
 }
 
-fn select_code(agent: &Agent) -> Result<kernels::CodeObject, String> {
+/// The kernels for an agent: those of the first of its instruction sets that has any.
+///
+/// # Errors
+/// None has; which are missing.
+pub fn select_code(agent: &Agent) -> Result<kernels::CodeObject, String> {
     let mut missing = format!("agent {} has no instruction set", agent.name());
     for isa in agent.isas() {
         match kernels::select(isa) {
