@@ -54,6 +54,9 @@ impl QueuePort for Unheard {
     fn cas_write_index(&self, expected: u64, desired: u64) -> u64 {
         self.write.0.compare_exchange(expected, desired, Ordering::AcqRel, Ordering::Relaxed).unwrap_or_else(|found| found)
     }
+    fn store_write_index(&self, index: u64) {
+        self.write.0.store(index, Ordering::Release);
+    }
     fn ring_doorbell(&self, index: u64) {
         self.doorbell.0.store(index, Ordering::Release);
     }
@@ -85,9 +88,9 @@ impl Bench {
     }
 
     /// Times `publish`, which publishes a run, and takes the run off the ring again.
-    fn timed(&self, publish: impl FnOnce(&Ring<Unheard>)) -> Duration {
+    fn timed(&mut self, publish: impl FnOnce(&mut Ring<Unheard>, &KernelDispatch)) -> Duration {
         let start = Instant::now();
-        publish(&self.ring);
+        publish(&mut self.ring, &self.packet);
         let elapsed = start.elapsed();
         let port = self.ring.port();
         let (first, end) = (port.load_read_index(), port.load_write_index());
@@ -100,20 +103,29 @@ impl Bench {
         elapsed
     }
 
-    fn one_by_one(&self) -> Duration {
-        self.timed(|ring| {
+    fn by_the_sole_producer(&mut self) -> Duration {
+        self.timed(|ring, packet| {
+            let mut producer = ring.sole_producer();
             for _ in 0..RUN {
-                ring.submit(black_box(&self.packet)).expect("half a ring is free");
+                producer.submit(black_box(packet)).expect("half a ring is free");
             }
         })
     }
 
-    fn in_batches(&self, packets: NonZeroU32) -> Duration {
-        self.timed(|ring| {
+    fn by_one_of_several(&mut self) -> Duration {
+        self.timed(|ring, packet| {
+            for _ in 0..RUN {
+                ring.submit(black_box(packet)).expect("half a ring is free");
+            }
+        })
+    }
+
+    fn in_batches(&mut self, packets: NonZeroU32) -> Duration {
+        self.timed(|ring, packet| {
             for _ in 0..RUN / packets {
                 let mut batch = ring.reserve(packets).expect("half a ring is free");
                 for _ in 0..packets.get() {
-                    batch.write(black_box(&self.packet));
+                    batch.write(black_box(packet));
                 }
                 batch.ring();
             }
@@ -158,51 +170,39 @@ impl Plain {
     }
 }
 
-fn claim(subject: &str, at_most: Option<f64>) -> Claim<'_> {
-    Claim { subject, limit: "64-byte copy and store", operations: RUN, at_most }
-}
-
 fn main() -> Result<(), Box<dyn Error>> {
     const BATCHES: [NonZeroU32; 3] = [NonZeroU32::new(4).unwrap(), NonZeroU32::new(16).unwrap(), NonZeroU32::new(64).unwrap()];
     let mut criterion = Criterion::default().configure_from_args();
     let device = Device::power_up()?;
-    let (bench, mut plain) = (Bench::new(&device)?, Plain::new(&device)?);
+    let (mut bench, mut plain) = (Bench::new(&device)?, Plain::new(&device)?);
 
     let mut group = criterion.benchmark_group("publish");
     group.throughput(Throughput::Elements(u64::from(RUN)));
-    let times = |count: u64, mut run: Box<dyn FnMut() -> Duration + '_>| (0..count).map(|_| run()).sum::<Duration>();
-    group.bench_function("packet by packet", |bencher| bencher.iter_custom(|count| times(count, Box::new(|| bench.one_by_one()))));
+    let total = |count: u64, run: &mut dyn FnMut() -> Duration| (0..count).map(|_| run()).sum::<Duration>();
+    group.bench_function("sole producer", |bencher| {
+        bencher.iter_custom(|count| total(count, &mut || bench.by_the_sole_producer()));
+    });
+    group.bench_function("one of several", |bencher| bencher.iter_custom(|count| total(count, &mut || bench.by_one_of_several())));
     for batch in BATCHES {
-        let run = || bench.in_batches(batch);
-        group.bench_function(format!("batches of {batch}"), |bencher| bencher.iter_custom(|count| times(count, Box::new(run))));
+        group.bench_function(format!("one of several, batches of {batch}"), |bencher| {
+            bencher.iter_custom(|count| total(count, &mut || bench.in_batches(batch)));
+        });
     }
-    group.bench_function("copy and store", |bencher| bencher.iter_custom(|count| times(count, Box::new(|| plain.run()))));
+    group.bench_function("copy and store", |bencher| bencher.iter_custom(|count| total(count, &mut || plain.run())));
     group.finish();
     criterion.final_summary();
 
-    let one_by_one = Comparison::measure(
-        claim("publish, packet by packet,", Some(2.0)),
-        SLICES,
-        || RUNS.time_between(|| bench.one_by_one()),
-        || RUNS.time_between(|| plain.run()),
-    );
-    println!("{one_by_one}");
-    for batch in BATCHES {
-        let subject = format!("publish in batches of {batch}, a packet");
-        let comparison = Comparison::measure(
-            claim(&subject, Some(2.0)),
-            SLICES,
-            || RUNS.time_between(|| bench.in_batches(batch)),
-            || RUNS.time_between(|| plain.run()),
-        );
+    let mut compare = |subject: &str, at_most, run: &mut dyn FnMut() -> Duration| {
+        let claim = Claim { subject, limit: "64-byte copy and store", operations: RUN, at_most };
+        let comparison = Comparison::measure(claim, SLICES, || RUNS.time_between(&mut *run), || RUNS.time_between(|| plain.run()));
         println!("{comparison}");
+    };
+    compare("publish, sole producer,", Some(2.0), &mut || bench.by_the_sole_producer());
+    for batch in BATCHES {
+        compare(&format!("publish, one of several, batches of {batch}"), None, &mut || bench.in_batches(batch));
     }
-    let through_the_runtime = Comparison::measure(
-        claim("publish through the embedded runtime to its device, a packet,", None),
-        SLICES,
-        || RUNS.time_between(|| device.publish_run(&bench.packet, RUN)),
-        || RUNS.time_between(|| plain.run()),
-    );
-    println!("{through_the_runtime}");
+    compare("publish, one of several, packet by packet,", None, &mut || bench.by_one_of_several());
+    let packet = bench.packet;
+    compare("publish through the runtime to its device", None, &mut || device.publish_run(&packet, RUN));
     Ok(())
 }
