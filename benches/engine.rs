@@ -143,12 +143,8 @@ fn vector_copy(target: Target) -> Result<(), Box<dyn Error>> {
 
     let from = vec![Page([7; 1024]); WORK_ITEMS as usize / 1024];
     let mut to = vec![Page([0; 1024]); WORK_ITEMS as usize / 1024];
-    let claim = Claim {
-        subject: &format!("vector copy of 4 MiB on {target}"),
-        limit: "memcpy",
-        operations: 1,
-        at_most: Some(40.0),
-    };
+    let claim =
+        Claim { subject: &format!("vector copy of 4 MiB on {target}"), limit: "memcpy", operations: 1, at_most: Some(40.0) };
     let comparison = Comparison::measure(
         claim,
         SLICES,
@@ -206,15 +202,12 @@ fn lds_reduction(target: Target) -> Result<(), Box<dyn Error>> {
     shader.arguments(&LdsReduceArguments { input, out });
     shader.run(Kernel::LdsReduce, ITEMS);
     let words = shader.read(input);
-    let sums = || words.chunks_exact(WORKGROUP as usize).map(|group| group.iter().fold(0, |sum: u32, word| sum.wrapping_add(*word)));
+    let sums =
+        || words.chunks_exact(WORKGROUP as usize).map(|group| group.iter().fold(0, |sum: u32, word| sum.wrapping_add(*word)));
     assert!(sums().eq(shader.read(out)), "the sums must be right before their speed means anything");
 
-    let claim = Claim {
-        subject: &format!("LDS reduction of 1 MiB on {target}"),
-        limit: "the host's sum",
-        operations: 1,
-        at_most: None,
-    };
+    let claim =
+        Claim { subject: &format!("LDS reduction of 1 MiB on {target}"), limit: "the host's sum", operations: 1, at_most: None };
     let comparison = Comparison::measure(
         claim,
         SLICES,

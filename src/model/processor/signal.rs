@@ -89,6 +89,8 @@ pub(super) fn load_acquire(memory: &MapView<'_>, signal: GpuVa) -> Result<i64, M
 /// Completes a packet: timestamps by plain writes, then the value goes down by one AtomicOp, and only if that arrives does the
 /// signal's event fire.
 pub(super) fn complete(bus: &Bus<'_>, signal: GpuVa, times: Times, host: &mut HostLine) -> Result<(), MemoryFault> {
+    // The host polls it meanwhile.
+    bus.memory.fetch_for_writing(signal + VALUE);
     let event = Event::of(&bus.memory, signal, host.protocol().events)?;
     bus.memory.store_u64(signal + START, times.start)?;
     bus.memory.store_u64(signal + END, times.end)?;
