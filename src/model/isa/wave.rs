@@ -16,26 +16,6 @@ impl Row {
     pub const ZERO: Self = Self([0; LANES]);
 }
 
-/// Lanes that are computed together: as many as fit a vector register of AVX2. A wave of 32 has four chunks, one of 64 eight.
-pub(crate) const CHUNK: usize = 8;
-
-/// The values of some lanes that follow each other.
-pub(crate) type Chunk = [u32; CHUNK];
-
-impl Row {
-    /// Chunk number `at`.
-    #[inline(always)]
-    pub(crate) fn chunk(&self, at: usize) -> &Chunk {
-        &self.0.as_chunks().0[at]
-    }
-
-    /// Chunk number `at`, to write.
-    #[inline(always)]
-    pub(crate) fn chunk_mut(&mut self, at: usize) -> &mut Chunk {
-        &mut self.0.as_chunks_mut().0[at]
-    }
-}
-
 const VECTOR_REGISTERS: usize = 256;
 
 /// Registers and program counter of a wavefront.
@@ -240,39 +220,6 @@ impl Wave {
             ScalarSource::Register(register) => self.scalar_pair(register),
             ScalarSource::Constant(value) => value,
             _ => u64::from(self.word(source)),
-        }
-    }
-
-    /// The chunks of the lanes that exist.
-    #[inline(always)]
-    pub(crate) fn chunks(&self) -> usize {
-        self.size.lanes() / CHUNK
-    }
-
-    /// Computes vector registers chunk by chunk and writes the active lanes. Whatever `compute` reads of a chunk is from before it is
-    /// written, so a destination may be a source.
-    #[inline(always)]
-    pub(crate) fn write_chunks<const ROWS: usize>(
-        &mut self,
-        registers: [VectorRegister; ROWS],
-        mut compute: impl FnMut(&Self, usize) -> [Chunk; ROWS],
-    ) {
-        let (lanes, exist) = (self.exec(), self.lanes);
-        if lanes == exist {
-            for at in 0..self.chunks() {
-                let values = compute(self, at);
-                for row in 0..ROWS {
-                    *self.vector_mut(registers[row]).chunk_mut(at) = values[row];
-                }
-            }
-        } else {
-            for at in 0..self.chunks() {
-                let values = compute(self, at);
-                let chosen = (lanes >> (at * CHUNK)) as u32;
-                for row in 0..ROWS {
-                    blend(self.vector_mut(registers[row]).chunk_mut(at), &values[row], chosen);
-                }
-            }
         }
     }
 

@@ -4,100 +4,47 @@
 
 use crate::model::isa::LANES;
 use crate::model::isa::operand::{VectorRegister, VectorSource};
-use crate::model::isa::wave::{CHUNK, Chunk, Wave};
+use crate::model::isa::wave::{Row, Wave};
 
 /// One value per lane, ready to compute with.
 pub(super) type Values = [u32; LANES];
 
 /// A source of values: a row, or one value for all lanes. Telling them apart before the loop saves filling a row.
 trait Lanes: Copy {
-    fn chunk(self, wave: &Wave, at: usize) -> Chunk;
+    fn lane(&self, lane: usize) -> u32;
 }
 
-impl Lanes for VectorRegister {
+impl Lanes for &Row {
     #[inline(always)]
-    fn chunk(self, wave: &Wave, at: usize) -> Chunk {
-        *wave.vector(self).chunk(at)
+    fn lane(&self, lane: usize) -> u32 {
+        self.0[lane]
     }
 }
 
 impl Lanes for u32 {
     #[inline(always)]
-    fn chunk(self, _wave: &Wave, _at: usize) -> Chunk {
-        [self; CHUNK]
-    }
-}
-
-/// A source that is told apart for each chunk: for operations of three operands, whose kinds would make eight loops.
-#[derive(Clone, Copy)]
-pub(super) enum Source {
-    Row(VectorRegister),
-    Same(u32),
-}
-
-impl Source {
-    #[inline(always)]
-    pub(super) fn of(wave: &Wave, source: VectorSource) -> Self {
-        match source {
-            VectorSource::Vector(register) => Self::Row(register),
-            VectorSource::Scalar(source) => Self::Same(wave.word(source)),
-        }
-    }
-
-    #[inline(always)]
-    pub(super) fn chunk(self, wave: &Wave, at: usize) -> Chunk {
-        match self {
-            Self::Row(register) => register.chunk(wave, at),
-            Self::Same(value) => value.chunk(wave, at),
-        }
-    }
-}
-
-/// A 64-bit source: its low halves, its high halves.
-#[derive(Clone, Copy)]
-pub(super) struct WideSource(Source, Source);
-
-impl WideSource {
-    #[inline(always)]
-    pub(super) fn of(wave: &Wave, source: VectorSource) -> Self {
-        match source {
-            VectorSource::Vector(register) => Self(Source::Row(register), Source::Row(register.plus(1))),
-            VectorSource::Scalar(source) => {
-                let value = wave.double_word(source);
-                Self(Source::Same(value as u32), Source::Same((value >> 32) as u32))
-            }
-        }
-    }
-
-    /// Low halves and high halves.
-    #[inline(always)]
-    pub(super) fn chunk(self, wave: &Wave, at: usize) -> (Chunk, Chunk) {
-        (self.0.chunk(wave, at), self.1.chunk(wave, at))
+    fn lane(&self, _lane: usize) -> u32 {
+        *self
     }
 }
 
 #[inline(always)]
-fn write2(wave: &mut Wave, destination: VectorRegister, a: impl Lanes, b: impl Lanes, operation: impl Fn(u32, u32) -> u32) {
-    wave.write_chunks([destination], |wave, at| {
-        let (a, b) = (a.chunk(wave, at), b.chunk(wave, at));
-        let mut values = [0; CHUNK];
-        for lane in 0..CHUNK {
-            values[lane] = operation(a[lane], b[lane]);
-        }
-        [values]
-    });
+fn apply2(a: impl Lanes, b: impl Lanes, operation: impl Fn(u32, u32) -> u32) -> Values {
+    let mut values = [0; LANES];
+    for (lane, value) in values.iter_mut().enumerate() {
+        *value = operation(a.lane(lane), b.lane(lane));
+    }
+    values
 }
 
 /// `destination = operation(a)` in the active lanes.
 #[inline(always)]
 pub(super) fn map1(wave: &mut Wave, destination: VectorRegister, a: VectorSource, operation: impl Fn(u32) -> u32) {
-    match a {
-        VectorSource::Vector(a) => write2(wave, destination, a, 0, |a, _| operation(a)),
-        VectorSource::Scalar(a) => {
-            let value = operation(wave.word(a));
-            wave.write_chunks([destination], |_, _| [[value; CHUNK]]);
-        }
-    }
+    let values = match a {
+        VectorSource::Vector(a) => apply2(wave.vector(a), 0, |a, _| operation(a)),
+        VectorSource::Scalar(a) => [operation(wave.word(a)); LANES],
+    };
+    wave.write_active(destination, &values);
 }
 
 /// `destination = operation(a, b)` in the active lanes.
@@ -109,36 +56,17 @@ pub(super) fn map2(
     b: VectorSource,
     operation: impl Fn(u32, u32) -> u32,
 ) {
-    match (a, b) {
-        (VectorSource::Vector(a), VectorSource::Vector(b)) => write2(wave, destination, a, b, operation),
-        (VectorSource::Scalar(a), VectorSource::Vector(b)) => write2(wave, destination, wave.word(a), b, operation),
-        (VectorSource::Vector(a), VectorSource::Scalar(b)) => write2(wave, destination, a, wave.word(b), operation),
-        (VectorSource::Scalar(a), VectorSource::Scalar(b)) => {
-            let value = operation(wave.word(a), wave.word(b));
-            wave.write_chunks([destination], |_, _| [[value; CHUNK]]);
-        }
-    }
+    let values = combine(wave, a, b, operation);
+    wave.write_active(destination, &values);
 }
 
-#[inline(always)]
-fn combine2(wave: &Wave, a: impl Lanes, b: impl Lanes, operation: impl Fn(u32, u32) -> u32) -> Values {
-    let mut values = [0; LANES];
-    for at in 0..wave.chunks() {
-        let (a, b) = (a.chunk(wave, at), b.chunk(wave, at));
-        for lane in 0..CHUNK {
-            values[at * CHUNK + lane] = operation(a[lane], b[lane]);
-        }
-    }
-    values
-}
-
-/// `operation(a, b)` in every lane that exists.
+/// `operation(a, b)` in every lane.
 #[inline(always)]
 pub(super) fn combine(wave: &Wave, a: VectorSource, b: VectorSource, operation: impl Fn(u32, u32) -> u32) -> Values {
     match (a, b) {
-        (VectorSource::Vector(a), VectorSource::Vector(b)) => combine2(wave, a, b, operation),
-        (VectorSource::Scalar(a), VectorSource::Vector(b)) => combine2(wave, wave.word(a), b, operation),
-        (VectorSource::Vector(a), VectorSource::Scalar(b)) => combine2(wave, a, wave.word(b), operation),
+        (VectorSource::Vector(a), VectorSource::Vector(b)) => apply2(wave.vector(a), wave.vector(b), operation),
+        (VectorSource::Scalar(a), VectorSource::Vector(b)) => apply2(wave.word(a), wave.vector(b), operation),
+        (VectorSource::Vector(a), VectorSource::Scalar(b)) => apply2(wave.vector(a), wave.word(b), operation),
         (VectorSource::Scalar(a), VectorSource::Scalar(b)) => [operation(wave.word(a), wave.word(b)); LANES],
     }
 }
@@ -151,15 +79,12 @@ pub(super) fn map3(
     sources: [VectorSource; 3],
     operation: impl Fn(u32, u32, u32) -> u32,
 ) {
-    let sources = sources.map(|source| Source::of(wave, source));
-    wave.write_chunks([destination], |wave, at| {
-        let [a, b, c] = sources.map(|source| source.chunk(wave, at));
-        let mut values = [0; CHUNK];
-        for lane in 0..CHUNK {
-            values[lane] = operation(a[lane], b[lane], c[lane]);
-        }
-        [values]
-    });
+    let [a, b, c] = sources.map(|source| read(wave, source));
+    let mut values = [0; LANES];
+    for lane in 0..LANES {
+        values[lane] = operation(a[lane], b[lane], c[lane]);
+    }
+    wave.write_active(destination, &values);
 }
 
 /// The values of a 32-bit source.

@@ -1,11 +1,11 @@
 //! Vector unit: what involves masks, carries, 64-bit values or single lanes.
 
-use super::rows::{Source, Values, WideSource, combine, mask_of, read, read_wide, wide};
+use super::rows::{Values, bits_of, combine, mask_of, read, read_wide, wide};
 use super::scalar::related;
 use crate::model::isa::LANES;
 use crate::model::isa::instruction::{CarryOp, CompareEffect, FloatPredicate, MaskHalf, Relation, Shift64, Signedness, VectorTest};
 use crate::model::isa::operand::{ScalarRegister, ScalarSource, VectorRegister, VectorSource};
-use crate::model::isa::wave::{CHUNK, Chunk, Wave};
+use crate::model::isa::wave::Wave;
 
 #[inline(always)]
 pub(super) fn carry(
@@ -16,72 +16,56 @@ pub(super) fn carry(
     [a, b]: [VectorSource; 2],
     carry_in: ScalarRegister,
 ) {
-    let (a, b) = (Source::of(wave, a), Source::of(wave, b));
-    let taken = wave.mask(carry_in);
-    let active = wave.exec();
-    let carries = match op {
-        CarryOp::Add => with_carries(wave, destination, [a, b], 0, add),
-        CarryOp::Subtract => with_carries(wave, destination, [a, b], 0, subtract),
-        CarryOp::SubtractReversed => with_carries(wave, destination, [b, a], 0, subtract),
-        CarryOp::AddCarry => with_carries(wave, destination, [a, b], taken, add),
-        CarryOp::SubtractBorrow => with_carries(wave, destination, [a, b], taken, subtract),
-        CarryOp::SubtractBorrowReversed => with_carries(wave, destination, [b, a], taken, subtract),
+    let (values, carries) = match op {
+        CarryOp::Add => {
+            let sums = combine(wave, a, b, u32::wrapping_add);
+            (sums, mask_of(&combine(wave, a, b, |a, b| u32::from(a.checked_add(b).is_none()))))
+        }
+        CarryOp::Subtract => subtract(wave, a, b),
+        CarryOp::SubtractReversed => subtract(wave, b, a),
+        CarryOp::AddCarry => {
+            let (a, b, carry) = (read(wave, a), read(wave, b), bits_of(wave.mask(carry_in)));
+            let (mut sums, mut carries) = ([0; LANES], [0; LANES]);
+            for lane in 0..LANES {
+                let partial = a[lane].wrapping_add(b[lane]);
+                sums[lane] = partial.wrapping_add(carry[lane]);
+                carries[lane] = u32::from(partial < a[lane]) | u32::from(sums[lane] < partial);
+            }
+            (sums, mask_of(&carries))
+        }
+        CarryOp::SubtractBorrow => subtract_borrow(wave, a, b, carry_in),
+        CarryOp::SubtractBorrowReversed => subtract_borrow(wave, b, a, carry_in),
     };
+    let active = wave.exec();
+    wave.write_active(destination, &values);
     wave.set_mask(carry_out, carries & active);
 }
 
-/// `a + b + carry`, and the carry out of it.
 #[inline(always)]
-fn add(a: u32, b: u32, carry: u32) -> (u32, u32) {
-    let partial = a.wrapping_add(b);
-    let sum = partial.wrapping_add(carry);
-    (sum, u32::from(partial < a) | u32::from(sum < partial))
+fn subtract(wave: &Wave, a: VectorSource, b: VectorSource) -> (Values, u64) {
+    (combine(wave, a, b, u32::wrapping_sub), mask_of(&combine(wave, a, b, |a, b| u32::from(a < b))))
 }
 
-/// `a - b - borrow`, and the borrow out of it.
 #[inline(always)]
-fn subtract(a: u32, b: u32, borrow: u32) -> (u32, u32) {
-    let partial = a.wrapping_sub(b);
-    (partial.wrapping_sub(borrow), u32::from(a < b) | u32::from(partial < borrow))
-}
-
-/// Writes the active lanes of the results, and gives the carries of all lanes. `taken` are those that go in.
-#[inline(always)]
-fn with_carries(
-    wave: &mut Wave,
-    destination: VectorRegister,
-    [a, b]: [Source; 2],
-    taken: u64,
-    operation: impl Fn(u32, u32, u32) -> (u32, u32),
-) -> u64 {
-    let mut carries = [0; LANES];
-    let mut any = [0; CHUNK];
-    wave.write_chunks([destination], |wave, at| {
-        let (a, b, taken) = (a.chunk(wave, at), b.chunk(wave, at), (taken >> (at * CHUNK)) as u32);
-        let mut values = [0; CHUNK];
-        for lane in 0..CHUNK {
-            let carry;
-            (values[lane], carry) = operation(a[lane], b[lane], taken >> lane & 1);
-            carries[at * CHUNK + lane] = carry;
-            any[lane] |= carry;
-        }
-        [values]
-    });
-    // Addresses rarely carry, and to make a mask of lanes is the longer part.
-    if any == [0; CHUNK] { 0 } else { mask_of(&carries) }
+fn subtract_borrow(wave: &Wave, a: VectorSource, b: VectorSource, borrow_in: ScalarRegister) -> (Values, u64) {
+    let (a, b, borrow) = (read(wave, a), read(wave, b), bits_of(wave.mask(borrow_in)));
+    let (mut differences, mut borrows) = ([0; LANES], [0; LANES]);
+    for lane in 0..LANES {
+        let partial = a[lane].wrapping_sub(b[lane]);
+        differences[lane] = partial.wrapping_sub(borrow[lane]);
+        borrows[lane] = u32::from(a[lane] < b[lane]) | u32::from(partial < borrow[lane]);
+    }
+    (differences, mask_of(&borrows))
 }
 
 #[inline(always)]
 pub(super) fn select(wave: &mut Wave, destination: VectorRegister, a: VectorSource, b: VectorSource, mask: ScalarRegister) {
-    let (a, b, chosen) = (Source::of(wave, a), Source::of(wave, b), wave.mask(mask));
-    wave.write_chunks([destination], |wave, at| {
-        let (a, b, chosen) = (a.chunk(wave, at), b.chunk(wave, at), (chosen >> (at * CHUNK)) as u32);
-        let mut values = [0; CHUNK];
-        for lane in 0..CHUNK {
-            values[lane] = if chosen >> lane & 1 == 0 { a[lane] } else { b[lane] };
-        }
-        [values]
-    });
+    let (a, b, chosen) = (read(wave, a), read(wave, b), bits_of(wave.mask(mask)));
+    let mut values = [0; LANES];
+    for lane in 0..LANES {
+        values[lane] = if chosen[lane] == 0 { a[lane] } else { b[lane] };
+    }
+    wave.write_active(destination, &values);
 }
 
 #[inline(never)]
@@ -121,26 +105,9 @@ pub(super) fn write_wide(wave: &mut Wave, destination: VectorRegister, values: i
 
 #[inline(always)]
 pub(super) fn move64(wave: &mut Wave, destination: VectorRegister, a: VectorSource) {
-    let a = WideSource::of(wave, a);
-    wave.write_chunks([destination, destination.plus(1)], |wave, at| a.chunk(wave, at).into());
-}
-
-/// As [`write_wide`], for values that are computed from the same lanes of their sources.
-#[inline(always)]
-fn write_wide_chunks(wave: &mut Wave, destination: VectorRegister, values: impl Fn(&Wave, usize) -> [u64; CHUNK]) {
-    wave.write_chunks([destination, destination.plus(1)], |wave, at| {
-        let values = values(wave, at);
-        [values.map(|value| value as u32), values.map(|value| (value >> 32) as u32)]
-    });
-}
-
-#[inline(always)]
-fn joined((low, high): (Chunk, Chunk)) -> [u64; CHUNK] {
-    let mut values = [0; CHUNK];
-    for lane in 0..CHUNK {
-        values[lane] = wide(low[lane], high[lane]);
-    }
-    values
+    let (low, high) = read_wide(wave, a);
+    wave.write_active(destination, &low);
+    wave.write_active(destination.plus(1), &high);
 }
 
 /// The amount has three bits, and more than four is not defined (CDNA3 "V_LSHL_ADD_U64"); here it shifts as far as it says.
@@ -152,38 +119,23 @@ pub(super) fn shift_left_add64(
     amount: VectorSource,
     addend: VectorSource,
 ) {
-    let (value, amount, addend) = (WideSource::of(wave, value), Source::of(wave, amount), WideSource::of(wave, addend));
-    write_wide_chunks(wave, destination, |wave, at| {
-        let (mut values, addends) = (joined(value.chunk(wave, at)), joined(addend.chunk(wave, at)));
-        let amounts = amount.chunk(wave, at);
-        for lane in 0..CHUNK {
-            values[lane] = (values[lane] << (amounts[lane] & 7)).wrapping_add(addends[lane]);
-        }
-        values
+    let ((low, high), amount, (addend_low, addend_high)) = (read_wide(wave, value), read(wave, amount), read_wide(wave, addend));
+    write_wide(wave, destination, |lane| {
+        (wide(low[lane], high[lane]) << (amount[lane] & 7)).wrapping_add(wide(addend_low[lane], addend_high[lane]))
     });
 }
 
 #[inline(always)]
 pub(super) fn shift64(wave: &mut Wave, op: Shift64, destination: VectorRegister, amount: VectorSource, value: VectorSource) {
-    let (amount, value) = (Source::of(wave, amount), WideSource::of(wave, value));
+    let (amount, (low, high)) = (read(wave, amount), read_wide(wave, value));
+    let value = |lane| wide(low[lane], high[lane]);
     match op {
-        Shift64::Left => shift_lanes(wave, destination, amount, value, |value, amount| value << amount),
-        Shift64::Right => shift_lanes(wave, destination, amount, value, |value, amount| value >> amount),
+        Shift64::Left => write_wide(wave, destination, |lane| value(lane) << (amount[lane] & 63)),
+        Shift64::Right => write_wide(wave, destination, |lane| value(lane) >> (amount[lane] & 63)),
         Shift64::RightSigned => {
-            shift_lanes(wave, destination, amount, value, |value, amount| (value.cast_signed() >> amount).cast_unsigned());
+            write_wide(wave, destination, |lane| (value(lane).cast_signed() >> (amount[lane] & 63)).cast_unsigned());
         }
     }
-}
-
-#[inline(always)]
-fn shift_lanes(wave: &mut Wave, destination: VectorRegister, amount: Source, value: WideSource, shift: impl Fn(u64, u32) -> u64) {
-    write_wide_chunks(wave, destination, |wave, at| {
-        let (mut values, amounts) = (joined(value.chunk(wave, at)), amount.chunk(wave, at));
-        for lane in 0..CHUNK {
-            values[lane] = shift(values[lane], amounts[lane] & 63);
-        }
-        values
-    });
 }
 
 #[inline(always)]
