@@ -1,62 +1,41 @@
-//! The software GPU's shader cores at work: the founding vector copy of 1,048,576 work-items in workgroups of 256, from its
-//! packet to its signal and as a dispatch of the engine alone, both on one core, beside a memcpy of the same bytes; and plain
+//! The software GPU's shader cores at work, for each GPU that they can be, beside what the host does in the same time.
+//!
+//! The committed kernels, launched on the engine of the calling thread: the founding vector copy of 1,048,576 work-items beside a
+//! memcpy of its bytes, an addition of every work-item to one word beside the host's own atomic additions, a reduction through LDS
+//! beside the host's sum of the same words. Then the vector copy as `verify` dispatches it, from its packet to its signal, and plain
 //! wave instructions.
 
 mod device;
+mod shader;
+mod slices;
 
 use std::error::Error;
 use std::hint::black_box;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use aqlprobe::kernels::{DevicePtr, Kernel, VectorCopyArguments};
+use aqlprobe::kernels::{DevicePtr, FetchAddArguments, Kernel, LdsReduceArguments, VectorCopyArguments};
 use aqlprobe::model::address::GpuVa;
 use aqlprobe::model::bus::{Admission, Bus, Fabric, OperandWidth, RmwOp};
 use aqlprobe::model::compute::{Engine, InstructionBudget, Launch, Step};
 use aqlprobe::model::memory::{Home, HostPtr, Mapping, MemoryMap, Protection};
 use aqlprobe::model::target::Target;
-use criterion::measurement::WallTime;
-use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput};
 
 use device::Device;
+use shader::Shader;
+use slices::{Claim, Comparison, Iterations};
 
-const WORK_ITEMS: usize = 1024 * 1024;
-const WORKGROUP: u16 = 256;
+const WORK_ITEMS: u32 = 1024 * 1024;
+const WORKGROUP: u32 = 256;
+
+const SLICES: usize = 41;
+/// Of some milliseconds each.
+const COPIES: Iterations = Iterations { warm_up: 1, timed: 3 };
+const MEMCPYS: Iterations = Iterations { warm_up: 2, timed: 40 };
 
 const DESCRIPTOR: GpuVa = GpuVa(0x10_0000);
 const CODE_OFFSET: u32 = 0x100;
-const KERNARG: GpuVa = GpuVa(0x20_0000);
-const PACKET: GpuVa = GpuVa(0x30_0000);
-const SOURCE: GpuVa = GpuVa(0x1000_0000);
-const DESTINATION: GpuVa = GpuVa(0x2000_0000);
-
-/// `out[i] = in[i]` as a compiler writes it for gfx803.
-const VECTOR_COPY: [u32; 24] = [
-    0xc002_0102,
-    0x0000_0004, // s_load_dword s4, s[4:5], 0x4
-    0xc00a_0003,
-    0x0000_0000, // s_load_dwordx4 s[0:3], s[6:7], 0x0
-    0x7e02_0280, // v_mov_b32 v1, 0
-    0xbf8c_007f, // s_waitcnt lgkmcnt(0)
-    0x8604_ff04,
-    0x0000_ffff, // s_and_b32 s4, s4, 0xffff
-    0x9208_0408, // s_mul_i32 s8, s8, s4
-    0x3200_0008, // v_add_u32 v0, vcc, s8, v0
-    0xd28f_0000,
-    0x0002_0082, // v_lshlrev_b64 v[0:1], 2, v[0:1]
-    0x7e06_0201, // v_mov_b32 v3, s1
-    0x3204_0000, // v_add_u32 v2, vcc, s0, v0
-    0x3806_0303, // v_addc_u32 v3, vcc, v3, v1, vcc
-    0xdc50_0000,
-    0x0200_0002, // flat_load_dword v2, v[2:3]
-    0x7e06_0203, // v_mov_b32 v3, s3
-    0x3200_0002, // v_add_u32 v0, vcc, s2, v0
-    0x3802_0303, // v_addc_u32 v1, vcc, v3, v1, vcc
-    0xbf8c_0f70, // s_waitcnt vmcnt(0)
-    0xdc70_0000,
-    0x0000_0200, // flat_store_dword v[0:1], v2
-    0xbf81_0000, // s_endpgm
-];
 
 /// 1000 rounds of four vector instructions and a scalar loop.
 const ARITHMETIC: [u32; 9] = [
@@ -96,15 +75,15 @@ fn code_object(code: &[u32]) -> Vec<u32> {
     image
 }
 
-fn launch(work_items: usize) -> Launch {
+fn launch(work_items: u32) -> Launch {
     Launch {
         descriptor: DESCRIPTOR,
-        dispatch_packet: PACKET,
+        dispatch_packet: GpuVa::NULL,
         queue: GpuVa::NULL,
-        kernarg: KERNARG,
+        kernarg: GpuVa::NULL,
         dispatch_id: 0,
-        grid: [work_items as u32, 1, 1],
-        workgroup: [WORKGROUP, 1, 1],
+        grid: [work_items, 1, 1],
+        workgroup: [WORKGROUP as u16, 1, 1],
         group_segment_bytes: 0,
         private_segment_bytes: 0,
         scratch: None,
@@ -122,56 +101,6 @@ fn dispatch(engine: &mut Engine, memory: &MemoryMap, launch: &Launch) {
         }
     }
     engine.recycle(dispatch);
-}
-
-fn founding_vector_copy(criterion: &mut Criterion) {
-    let memory = MemoryMap::new();
-    let mut code = code_object(&VECTOR_COPY);
-    let halves = |va: GpuVa| [va.0 as u32, (va.0 >> 32) as u32];
-    let mut kernarg = [halves(SOURCE), halves(DESTINATION)].concat();
-    let mut packet = vec![0, u32::from(WORKGROUP)];
-    packet.resize(16, 0);
-    let mut source: Vec<u32> = (0..WORK_ITEMS as u32).map(|item| item.wrapping_mul(0x9e37_79b9)).collect();
-    let mut destination = vec![0; WORK_ITEMS];
-    map(&memory, DESCRIPTOR, &mut code, Protection::ReadExecute);
-    map(&memory, KERNARG, &mut kernarg, Protection::ReadOnly);
-    map(&memory, PACKET, &mut packet, Protection::ReadOnly);
-    map(&memory, SOURCE, &mut source, Protection::ReadOnly);
-    map(&memory, DESTINATION, &mut destination, Protection::ReadWrite);
-
-    let mut engine = Engine::new(Target::Gfx803);
-    dispatch(&mut engine, &memory, &launch(WORK_ITEMS));
-    assert!(source == destination, "the copy must be right before its speed means anything");
-
-    let mut group = criterion.benchmark_group("founding_vector_copy");
-    group.throughput(Throughput::Bytes(4 * WORK_ITEMS as u64));
-    packet_to_signal(&mut group).expect("the embedded device works");
-    group.bench_function("engine alone", |bencher| bencher.iter(|| dispatch(&mut engine, &memory, &launch(WORK_ITEMS))));
-    let mut copy = vec![0_u32; WORK_ITEMS];
-    group.bench_function("memcpy", |bencher| {
-        bencher.iter(|| {
-            copy.copy_from_slice(black_box(&source));
-            black_box(&copy);
-        });
-    });
-    group.finish();
-}
-
-/// The committed kernel, dispatched through a queue as `verify` does.
-fn packet_to_signal(group: &mut BenchmarkGroup<'_, WallTime>) -> Result<(), Box<dyn Error>> {
-    let device = Device::power_up()?;
-    let (source, destination) = (device.buffer(4 * WORK_ITEMS)?, device.buffer(4 * WORK_ITEMS)?);
-    for (item, word) in source.u32s().iter().enumerate() {
-        word.store((item as u32).wrapping_mul(0x9e37_79b9), Ordering::Relaxed);
-    }
-    let pointers = VectorCopyArguments { source: DevicePtr(source.address()), destination: DevicePtr(destination.address()) };
-    let arguments = device.arguments(&pointers)?;
-    let packet = device.packet(Kernel::VectorCopy, WORK_ITEMS as u32, arguments.address())?;
-    device.complete(&packet);
-    let same = |(a, b): (&AtomicU32, &AtomicU32)| a.load(Ordering::Relaxed) == b.load(Ordering::Relaxed);
-    assert!(source.u32s().iter().zip(destination.u32s()).all(same), "the copy must be right before its speed means anything");
-    group.bench_function("packet to signal", |bencher| bencher.iter(|| device.complete(&packet)));
-    Ok(())
 }
 
 fn wave_instructions(criterion: &mut Criterion) {
@@ -195,5 +124,130 @@ fn wave_instructions(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, founding_vector_copy, wave_instructions);
-criterion_main!(benches);
+/// Host memory as the device has it: page-aligned.
+#[derive(Clone, Copy)]
+#[repr(align(4096))]
+struct Page([u32; 1024]);
+
+fn mixed(index: u32) -> u32 {
+    index.wrapping_mul(0x9e37_79b9)
+}
+
+fn vector_copy(target: Target) -> Result<(), Box<dyn Error>> {
+    let mut shader = Shader::new(target)?;
+    let (source, destination) = (shader.words(WORK_ITEMS as usize)?, shader.words(WORK_ITEMS as usize)?);
+    shader.fill(source, mixed);
+    shader.arguments(&VectorCopyArguments { source, destination });
+    shader.run(Kernel::VectorCopy, WORK_ITEMS);
+    assert!(shader.read(source) == shader.read(destination), "the copy must be right before its speed means anything");
+
+    let from = vec![Page([7; 1024]); WORK_ITEMS as usize / 1024];
+    let mut to = vec![Page([0; 1024]); WORK_ITEMS as usize / 1024];
+    let claim =
+        Claim { subject: &format!("vector copy of 4 MiB on {target}"), limit: "memcpy", operations: 1, at_most: Some(40.0) };
+    let comparison = Comparison::measure(
+        claim,
+        SLICES,
+        || COPIES.time(|| shader.run(Kernel::VectorCopy, WORK_ITEMS)),
+        || {
+            MEMCPYS.time(|| {
+                to.copy_from_slice(black_box(&from));
+                black_box(to[0].0[0]);
+            })
+        },
+    );
+    println!("{comparison}");
+    Ok(())
+}
+
+/// Every work-item adds 1 to the same word, again and again.
+fn contended_additions(target: Target) -> Result<(), Box<dyn Error>> {
+    const ITEMS: u32 = 4096;
+    const ROUNDS: u32 = 16;
+    let mut shader = Shader::new(target)?;
+    let (counter, ran) = (shader.words(1)?, shader.words(ITEMS as usize)?);
+    shader.arguments(&FetchAddArguments { counter, ran, rounds: ROUNDS });
+    shader.run(Kernel::FetchAdd32, ITEMS);
+    assert_eq!(shader.read(counter)[0], ITEMS * ROUNDS, "the sum must be right before its speed means anything");
+
+    let word = AtomicU32::new(0);
+    let claim = Claim {
+        subject: &format!("contended atomic additions on {target}, each"),
+        limit: "the host's own",
+        operations: ITEMS * ROUNDS,
+        at_most: None,
+    };
+    let comparison = Comparison::measure(
+        claim,
+        SLICES,
+        || COPIES.time(|| shader.run(Kernel::FetchAdd32, ITEMS)),
+        || {
+            COPIES.time(|| {
+                for _ in 0..ITEMS * ROUNDS {
+                    black_box(&word).fetch_add(1, Ordering::SeqCst);
+                }
+            })
+        },
+    );
+    println!("{comparison}");
+    Ok(())
+}
+
+/// Sums of 256 words, through LDS and barriers.
+fn lds_reduction(target: Target) -> Result<(), Box<dyn Error>> {
+    const ITEMS: u32 = 256 * 1024;
+    let mut shader = Shader::new(target)?;
+    let (input, out) = (shader.words(ITEMS as usize)?, shader.words((ITEMS / WORKGROUP) as usize)?);
+    shader.fill(input, mixed);
+    shader.arguments(&LdsReduceArguments { input, out });
+    shader.run(Kernel::LdsReduce, ITEMS);
+    let words = shader.read(input);
+    let sums =
+        || words.chunks_exact(WORKGROUP as usize).map(|group| group.iter().fold(0, |sum: u32, word| sum.wrapping_add(*word)));
+    assert!(sums().eq(shader.read(out)), "the sums must be right before their speed means anything");
+
+    let claim =
+        Claim { subject: &format!("LDS reduction of 1 MiB on {target}"), limit: "the host's sum", operations: 1, at_most: None };
+    let comparison = Comparison::measure(
+        claim,
+        SLICES,
+        || COPIES.time(|| shader.run(Kernel::LdsReduce, ITEMS)),
+        || MEMCPYS.time(|| sums().for_each(|sum| _ = black_box(sum))),
+    );
+    println!("{comparison}");
+    Ok(())
+}
+
+/// The committed kernel, dispatched through a queue as `verify` does.
+fn packet_to_signal(criterion: &mut Criterion) -> Result<(), Box<dyn Error>> {
+    let device = Device::power_up()?;
+    let bytes = 4 * WORK_ITEMS as usize;
+    let (source, destination) = (device.buffer(bytes)?, device.buffer(bytes)?);
+    for (item, word) in (0..).zip(source.u32s()) {
+        word.store(mixed(item), Ordering::Relaxed);
+    }
+    let pointers = VectorCopyArguments { source: DevicePtr(source.address()), destination: DevicePtr(destination.address()) };
+    let arguments = device.arguments(&pointers)?;
+    let packet = device.packet(Kernel::VectorCopy, WORK_ITEMS, arguments.address())?;
+    device.complete(&packet);
+    let same = |(a, b): (&AtomicU32, &AtomicU32)| a.load(Ordering::Relaxed) == b.load(Ordering::Relaxed);
+    assert!(source.u32s().iter().zip(destination.u32s()).all(same), "the copy must be right before its speed means anything");
+    let mut group = criterion.benchmark_group("founding_vector_copy");
+    group.throughput(Throughput::Bytes(bytes as u64));
+    group.bench_function("packet to signal", |bencher| bencher.iter(|| device.complete(&packet)));
+    group.finish();
+    Ok(())
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut criterion = Criterion::default().configure_from_args();
+    packet_to_signal(&mut criterion)?;
+    wave_instructions(&mut criterion);
+    criterion.final_summary();
+    for target in Target::ALL {
+        vector_copy(target)?;
+        contended_additions(target)?;
+        lds_reduction(target)?;
+    }
+    Ok(())
+}

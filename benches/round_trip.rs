@@ -7,19 +7,19 @@
 //! alternating slices of some milliseconds: the ratio means something where absolute times do not.
 
 mod device;
+mod slices;
 
 use std::error::Error;
 use std::hint::spin_loop;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
 
-use aqlprobe::aql::KernelDispatch;
 use aqlprobe::kernels::Kernel;
 use criterion::Criterion;
 
 use device::Device;
+use slices::{Claim, Comparison, Iterations};
 
 /// A word alone on its cache line (two lines, because of the adjacent-line prefetcher).
 #[repr(align(128))]
@@ -91,44 +91,8 @@ impl Drop for PingPong {
     }
 }
 
-fn timed(iterations: u64, mut body: impl FnMut()) -> Duration {
-    let start = Instant::now();
-    for _ in 0..iterations {
-        body();
-    }
-    start.elapsed()
-}
-
-/// Nanoseconds per iteration of both, in one slice of time each, one right after the other.
-#[derive(Clone, Copy)]
-struct Slice {
-    ping_pong: f64,
-    nop: f64,
-}
-
-impl Slice {
-    const ITERATIONS: u64 = 4_000;
-    /// Until both threads are on their cores and their lines are warm.
-    const WARM_UP: u64 = 200;
-
-    fn measure(ping_pong: &mut PingPong, device: &Device, nop: &KernelDispatch) -> Self {
-        let per_iteration = |elapsed: Duration| elapsed.as_nanos() as f64 / Self::ITERATIONS as f64;
-        ping_pong.wake();
-        timed(Self::WARM_UP, || ping_pong.round_trip());
-        let limit = timed(Self::ITERATIONS, || ping_pong.round_trip());
-        ping_pong.rest();
-        timed(Self::WARM_UP, || device.complete(nop));
-        let ours = timed(Self::ITERATIONS, || device.complete(nop));
-        Self { ping_pong: per_iteration(limit), nop: per_iteration(ours) }
-    }
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut sorted: Vec<f64> = values.collect();
-    sorted.sort_by(f64::total_cmp);
-    sorted[sorted.len() / 2]
-}
-
+/// Some milliseconds; warm once both threads are on their cores.
+const TRIPS: Iterations = Iterations { warm_up: 200, timed: 4_000 };
 const SLICES: usize = 301;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -143,12 +107,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     group.finish();
     criterion.final_summary();
 
-    let slices: Vec<Slice> = (0..SLICES).map(|_| Slice::measure(&mut ping_pong, &device, &nop)).collect();
-    println!(
-        "round_trip: nop {:.0} ns, cache-line ping-pong {:.0} ns, median ratio of {SLICES} alternating slices {:.2}",
-        median(slices.iter().map(|slice| slice.nop)),
-        median(slices.iter().map(|slice| slice.ping_pong)),
-        median(slices.iter().map(|slice| slice.nop / slice.ping_pong)),
+    let claim = Claim { subject: "nop round trip", limit: "cache-line ping-pong", operations: 1, at_most: Some(4.0) };
+    let comparison = Comparison::measure(
+        claim,
+        SLICES,
+        || TRIPS.time(|| device.complete(&nop)),
+        || {
+            ping_pong.wake();
+            let time = TRIPS.time(|| ping_pong.round_trip());
+            ping_pong.rest();
+            time
+        },
     );
+    println!("{comparison}");
     Ok(())
 }

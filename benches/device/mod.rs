@@ -1,9 +1,10 @@
 //! The embedded device with one queue, for the benches that go all the way from a packet to its signal.
 
 use std::error::Error;
-use std::time::Duration;
+use std::hint::spin_loop;
+use std::time::{Duration, Instant};
 
-use aqlprobe::aql::{Dimensions, FenceScope, Header, KernelDispatch, PacketType};
+use aqlprobe::aql::{BarrierAnd, Dimensions, FenceScope, Header, KernelDispatch, PacketType};
 use aqlprobe::hsa::{
     Agent, AgentKind, Api, Buffer, Condition, Deadline, Executable, PoolUse, Queue, QueueKind, Runtime, Signal, WaitMode,
 };
@@ -19,6 +20,8 @@ pub struct Device {
     executable: Executable,
     queue: Queue,
     signal: Signal,
+    /// What holds the device up.
+    gate: Signal,
 }
 
 impl Device {
@@ -27,8 +30,8 @@ impl Device {
         let agent = runtime.agents_of_kind(AgentKind::Gpu)?.into_iter().next().ok_or("the embedded runtime has no GPU")?;
         let executable = Executable::load(&agent, kernels::select(agent.name())?.bytes)?;
         let queue = Queue::create(&agent, 1024, QueueKind::Single)?;
-        let signal = Signal::create(&runtime, 1)?;
-        Ok(Self { runtime, agent, executable, queue, signal })
+        let (signal, gate) = (Signal::create(&runtime, 1)?, Signal::create(&runtime, 1)?);
+        Ok(Self { runtime, agent, executable, queue, signal, gate })
     }
 
     /// Host memory that the device reaches.
@@ -55,7 +58,31 @@ impl Device {
         Ok(packet)
     }
 
+    /// Publishes `count` packets, one by one, while the device is held up by a barrier packet, and gives the time that took; then lets
+    /// the device go and waits for the last of them.
+    #[allow(dead_code, reason = "one bench's")]
+    pub fn publish_run(&self, packet: &KernelDispatch, count: u32) -> Duration {
+        let ring = self.queue.ring();
+        self.gate.store_relaxed(1);
+        self.signal.store_relaxed(i64::from(count));
+        let gate = BarrierAnd::new(Header::new(PacketType::BarrierAnd), [self.gate.handle(), 0, 0, 0, 0], 0);
+        let behind_the_gate = ring.submit(&gate).expect("the ring is empty") + 1;
+        while self.queue.read_index() < behind_the_gate {
+            spin_loop();
+        }
+        let start = Instant::now();
+        for _ in 0..count {
+            ring.submit(packet).expect("a run fits the ring");
+        }
+        let elapsed = start.elapsed();
+        self.gate.store(0);
+        let outcome = self.signal.wait(Condition::Less(1), Deadline::after(PATIENCE), WaitMode::Active);
+        assert!(outcome.is_satisfied(), "the signal did not fire: {outcome:?}");
+        elapsed
+    }
+
     /// Publishes a packet and waits, actively, for its signal.
+    #[allow(dead_code, reason = "not every bench dispatches")]
     pub fn complete(&self, packet: &KernelDispatch) {
         self.signal.store_relaxed(1);
         self.queue.ring().submit(packet).expect("one packet at a time fits a ring of 1024");

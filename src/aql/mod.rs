@@ -18,4 +18,4 @@ pub use packet::{
     BARRIER_DEPENDENCIES, BarrierAnd, BarrierOr, BarrierValue, DecodedPacket, KernelDispatch, Packet, PacketError, PacketWords,
     RawPacket, VENDOR_FORMAT_BARRIER_VALUE, ValueCondition,
 };
-pub use ring::{PACKET_BYTES, QueuePort, Reservation, ReserveError, Ring, Slot, SlotMemory};
+pub use ring::{PACKET_BYTES, QueuePort, Reservation, ReserveError, Ring, Slot, SlotMemory, SoleProducer};

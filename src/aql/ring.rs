@@ -12,7 +12,7 @@ use std::ptr::NonNull;
 
 use super::header::{Header, PacketType};
 use super::packet::{BARRIER_DEPENDENCIES, BarrierAnd, Packet, PacketWords};
-use super::sync::{AtomicU32, BodyAccess, Mutex, MutexGuard, Ordering};
+use super::sync::{AtomicU32, AtomicU64, BodyAccess, Mutex, MutexGuard, Ordering};
 
 /// Bytes of one packet.
 pub const PACKET_BYTES: usize = 64;
@@ -25,14 +25,23 @@ pub trait QueuePort {
     fn load_write_index(&self) -> u64;
     /// Moves the write index from `expected` to `desired`; returns what it found there.
     fn cas_write_index(&self, expected: u64, desired: u64) -> u64;
+    /// Moves the write index to `index`, with release ordering. For a producer that is the only one.
+    fn store_write_index(&self, index: u64);
     /// Tells the device that packets up to and including `index` are published, with release ordering.
     fn ring_doorbell(&self, index: u64);
 }
 
+/// The first word of a slot that the packet processor waits at.
+const INVALID_WORD: u32 = PacketType::Invalid as u32;
+
 /// Room for one packet, written as atomics because the device reads it at the same time.
 #[repr(C, align(64))]
 pub struct Slot {
-    words: [AtomicU32; 16],
+    /// Header and setup, by which a packet is published.
+    first: AtomicU32,
+    second: AtomicU32,
+    /// The rest, two words at a time: nobody looks at it while it is written.
+    pairs: [AtomicU64; 7],
     body: BodyAccess,
 }
 
@@ -43,32 +52,45 @@ impl Slot {
     /// A slot that the packet processor will wait at.
     #[must_use]
     pub fn invalid() -> Self {
-        let first = u32::from(Header::new(PacketType::Invalid).to_bits());
-        Self { words: std::array::from_fn(|word| AtomicU32::new(if word == 0 { first } else { 0 })), body: BodyAccess::new() }
-    }
-
-    fn write_body(&self, words: &PacketWords) {
-        self.body.write();
-        for (slot, word) in self.words.iter().zip(words).skip(1) {
-            slot.store(*word, Ordering::Relaxed);
+        Self {
+            first: AtomicU32::new(INVALID_WORD),
+            second: AtomicU32::new(0),
+            pairs: std::array::from_fn(|_| AtomicU64::new(0)),
+            body: BodyAccess::new(),
         }
     }
 
+    #[inline(always)]
+    fn write_body(&self, words: &PacketWords) {
+        self.body.write();
+        self.second.store(words[1], Ordering::Relaxed);
+        for (pair, slot) in self.pairs.iter().enumerate() {
+            let (low, high) = (words[2 * pair + 2], words[2 * pair + 3]);
+            slot.store(u64::from(low) | u64::from(high) << 32, Ordering::Relaxed);
+        }
+    }
+
+    #[inline(always)]
     fn publish(&self, first: u32) {
-        self.words[0].store(first, Ordering::Release);
+        self.first.store(first, Ordering::Release);
     }
 
     /// Takes the packet as a packet processor does: `None` while it is invalid, else its words, the slot made invalid again.
     /// The caller is the queue's one consumer and has not yet advanced the read index past this slot.
     #[must_use]
     pub fn consume(&self) -> Option<PacketWords> {
-        let first = self.words[0].load(Ordering::Acquire);
+        let first = self.first.load(Ordering::Acquire);
         if PacketType::of_header(first as u16) == Ok(PacketType::Invalid) {
             return None;
         }
         self.body.read();
-        let words = std::array::from_fn(|word| if word == 0 { first } else { self.words[word].load(Ordering::Relaxed) });
-        self.words[0].store(u32::from(Header::new(PacketType::Invalid).to_bits()), Ordering::Relaxed);
+        let mut words = [0; 16];
+        (words[0], words[1]) = (first, self.second.load(Ordering::Relaxed));
+        for (pair, slot) in self.pairs.iter().enumerate() {
+            let both = slot.load(Ordering::Relaxed);
+            (words[2 * pair + 2], words[2 * pair + 3]) = (both as u32, (both >> 32) as u32);
+        }
+        self.first.store(INVALID_WORD, Ordering::Relaxed);
         Some(words)
     }
 }
@@ -140,6 +162,9 @@ pub enum ReserveError {
 pub struct Ring<P> {
     slots: SlotMemory,
     port: P,
+    /// A read index that was seen: packets below it have been consumed. The true one is not asked while this leaves room, because the
+    /// device writes it for every packet and its line would go back and forth.
+    seen_consumed: AtomicU64,
     /// One past the highest index the doorbell has been rung with.
     rung: Mutex<u64>,
 }
@@ -147,7 +172,7 @@ pub struct Ring<P> {
 impl<P: QueuePort> Ring<P> {
     /// Joins a ring with its indices. The ring must be the only producer of this queue.
     pub fn new(slots: SlotMemory, port: P) -> Self {
-        Self { slots, port, rung: Mutex::new(0) }
+        Self { slots, port, seen_consumed: AtomicU64::new(0), rung: Mutex::new(0) }
     }
 
     /// Packets in the ring.
@@ -165,19 +190,10 @@ impl<P: QueuePort> Ring<P> {
     /// # Errors
     /// [`ReserveError`]; never waits.
     pub fn reserve(&self, packets: NonZeroU32) -> Result<Reservation<'_, P>, ReserveError> {
-        let (requested, capacity) = (packets.get(), self.slots.packets.get());
-        if requested > capacity {
-            return Err(ReserveError::LargerThanRing { requested, capacity });
-        }
+        let requested = packets.get();
         let mut write_index = self.port.load_write_index();
         loop {
-            let read_index = self.port.load_read_index();
-            // A read index beyond our older view of the write index only says that the view is old: the CAS will tell.
-            let used = write_index.saturating_sub(read_index);
-            if used + u64::from(requested) > u64::from(capacity) {
-                let free = u64::from(capacity).saturating_sub(used) as u32;
-                return Err(ReserveError::Full { requested, free, capacity, read_index, write_index });
-            }
+            self.check_room(write_index, requested)?;
             let found = self.port.cas_write_index(write_index, write_index + u64::from(requested));
             if found == write_index {
                 return Ok(Reservation {
@@ -189,6 +205,38 @@ impl<P: QueuePort> Ring<P> {
             }
             write_index = found;
         }
+    }
+
+    #[inline(always)]
+    fn check_room(&self, write_index: u64, requested: u32) -> Result<(), ReserveError> {
+        // What another producer saw consumed happened before it stored what it saw.
+        let used = write_index.saturating_sub(self.seen_consumed.load(Ordering::Acquire));
+        if used.saturating_add(u64::from(requested)) <= u64::from(self.slots.packets.get()) {
+            return Ok(());
+        }
+        self.look_for_room(write_index, requested)
+    }
+
+    #[inline(never)]
+    fn look_for_room(&self, write_index: u64, requested: u32) -> Result<(), ReserveError> {
+        let capacity = self.slots.packets.get();
+        if requested > capacity {
+            return Err(ReserveError::LargerThanRing { requested, capacity });
+        }
+        let read_index = self.port.load_read_index();
+        self.seen_consumed.store(read_index, Ordering::Release);
+        // A read index beyond our older view of the write index only says that the view is old: the CAS will tell.
+        let used = write_index.saturating_sub(read_index);
+        if used + u64::from(requested) > u64::from(capacity) {
+            let free = u64::from(capacity).saturating_sub(used) as u32;
+            return Err(ReserveError::Full { requested, free, capacity, read_index, write_index });
+        }
+        Ok(())
+    }
+
+    /// The producer's end for somebody who shares it with nobody, as a queue of one producer has it (`HSA_QUEUE_TYPE_SINGLE`).
+    pub fn sole_producer(&mut self) -> SoleProducer<'_, P> {
+        SoleProducer { ring: self }
     }
 
     /// Publishes one packet and rings the doorbell; returns the packet's index.
@@ -206,11 +254,37 @@ impl<P: QueuePort> Ring<P> {
     /// The header that stands in the slot of packet `index` now. Evidence for a report only: the device may have consumed the packet,
     /// and another producer may have reused the slot.
     pub fn observe_header(&self, index: u64) -> u16 {
-        self.slots.slot(index).words[0].load(Ordering::Relaxed) as u16
+        self.slots.slot(index).first.load(Ordering::Relaxed) as u16
     }
 
     fn doorbell(&self) -> MutexGuard<'_, u64> {
         self.rung.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// The only producer of a queue: nothing has to be reserved against others, and no doorbell can be overtaken.
+#[derive(Debug)]
+pub struct SoleProducer<'ring, P> {
+    ring: &'ring mut Ring<P>,
+}
+
+impl<P: QueuePort> SoleProducer<'_, P> {
+    /// Publishes one packet and rings the doorbell; returns the packet's index.
+    ///
+    /// # Errors
+    /// [`ReserveError::Full`]; never waits.
+    #[inline]
+    pub fn submit(&mut self, packet: &impl Packet) -> Result<u64, ReserveError> {
+        let index = self.ring.port.load_write_index();
+        self.ring.check_room(index, 1)?;
+        self.ring.port.store_write_index(index + 1);
+        let words = packet.to_words();
+        let slot = self.ring.slots.slot(index);
+        slot.write_body(&words);
+        slot.publish(words[0]);
+        *self.ring.rung.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner()) = index + 1;
+        self.ring.port.ring_doorbell(index);
+        Ok(index)
     }
 }
 
@@ -301,6 +375,9 @@ mod tests {
         fn cas_write_index(&self, expected: u64, desired: u64) -> u64 {
             self.write.compare_exchange(expected, desired, Ordering::AcqRel, Ordering::Relaxed).unwrap_or_else(|found| found)
         }
+        fn store_write_index(&self, index: u64) {
+            self.write.store(index, Ordering::Release);
+        }
         fn ring_doorbell(&self, index: u64) {
             self.doorbell.lock().unwrap().push(index);
         }
@@ -346,6 +423,30 @@ mod tests {
     }
 
     #[test]
+    fn the_read_index_is_asked_for_only_when_what_was_seen_of_it_leaves_no_room() {
+        let (ring, _) = ring(2);
+        ring.port().read.store(0, Ordering::Release);
+        ring.submit(&packet(0)).unwrap();
+        ring.port().read.store(1, Ordering::Release);
+        ring.submit(&packet(1)).unwrap();
+        assert_eq!(ring.seen_consumed.load(Ordering::Relaxed), 0);
+        ring.submit(&packet(2)).unwrap();
+        assert_eq!(ring.seen_consumed.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn a_sole_producer_publishes_as_the_others_do_and_hands_the_ring_back() {
+        let (mut ring, slots) = ring(2);
+        let mut sole = ring.sole_producer();
+        assert_eq!([sole.submit(&packet(7)), sole.submit(&packet(8))], [Ok(0), Ok(1)]);
+        assert!(matches!(sole.submit(&packet(9)), Err(ReserveError::Full { free: 0, .. })));
+        assert_eq!(slots[1].consume(), Some(packet(8).0));
+        ring.port().read.store(2, Ordering::Release);
+        assert_eq!(ring.submit(&packet(9)), Ok(2));
+        assert_eq!(*ring.port().doorbell.lock().unwrap(), [0, 1, 2]);
+    }
+
+    #[test]
     fn a_batch_larger_than_what_is_free_takes_nothing() {
         let (ring, _) = ring(4);
         ring.submit(&packet(0)).unwrap();
@@ -371,8 +472,8 @@ mod tests {
         let mut reservation = ring.reserve(count(1)).unwrap();
         let mut header = None;
         let index = reservation.write_and(&packet(7), || {
-            assert_eq!(slots[0].words[15].load(Ordering::Relaxed), 7);
-            header = Some(slots[0].words[0].load(Ordering::Relaxed) as u16);
+            assert_eq!(slots[0].pairs[6].load(Ordering::Relaxed), 7 << 32 | 7);
+            header = Some(slots[0].first.load(Ordering::Relaxed) as u16);
         });
         assert_eq!((index, PacketType::of_header(header.unwrap())), (Some(0), Ok(PacketType::Invalid)));
         assert_eq!(ring.observe_header(0), 2);

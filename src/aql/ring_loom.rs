@@ -57,6 +57,9 @@ impl QueuePort for Port {
     fn cas_write_index(&self, expected: u64, desired: u64) -> u64 {
         self.0.write_index.compare_exchange(expected, desired, Ordering::AcqRel, Ordering::Relaxed).unwrap_or_else(|found| found)
     }
+    fn store_write_index(&self, index: u64) {
+        self.0.write_index.store(index, Ordering::Release);
+    }
     fn ring_doorbell(&self, index: u64) {
         if self.0.wiring == Wiring::Unheard {
             return;
@@ -157,6 +160,24 @@ fn one_producer_wraps_the_ring_before_a_polling_device_without_tearing_or_reusin
     explore(3, || {
         let (shared, ring) = queue(2, Wiring::Unheard);
         let producer = thread::spawn(move || (1..=3).for_each(|mark| submit(&ring, mark)));
+        assert_eq!(poll(&shared, 3), [1, 2, 3]);
+        producer.join().unwrap();
+    });
+}
+
+#[test]
+fn a_sole_producer_wraps_the_ring_before_a_polling_device_without_tearing_or_reusing_a_slot_early() {
+    explore(3, || {
+        let (shared, ring) = queue(2, Wiring::Unheard);
+        let mut ring = Arc::try_unwrap(ring).unwrap();
+        let producer = thread::spawn(move || {
+            let mut sole = ring.sole_producer();
+            for mark in 1..=3 {
+                while sole.submit(&marked(mark)).is_err() {
+                    thread::yield_now();
+                }
+            }
+        });
         assert_eq!(poll(&shared, 3), [1, 2, 3]);
         producer.join().unwrap();
     });

@@ -83,6 +83,11 @@ impl QueuePort for QueuePointer {
         unsafe { (self.runtime.functions().hsa_queue_cas_write_index_scacq_screl)(self.queue.as_ptr(), expected, desired) }
     }
 
+    fn store_write_index(&self, index: u64) {
+        // SAFETY: as above.
+        unsafe { (self.runtime.functions().hsa_queue_store_write_index_screlease)(self.queue.as_ptr(), index) }
+    }
+
     fn ring_doorbell(&self, index: u64) {
         // SAFETY: as above; the doorbell lives as long as its queue. Indices stay below 2^63 for longer than any machine runs.
         unsafe { (self.runtime.functions().hsa_signal_store_screlease)(self.doorbell, index as i64) }

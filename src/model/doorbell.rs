@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::address::GpuVa;
+use super::cache_line::fetch_for_writing;
 use super::device::Wakeup;
 use super::gpu::QueueId;
 use super::memory::{MapView, MemoryFault};
@@ -17,8 +18,9 @@ const NOT_RUNG: u64 = u64::MAX;
 /// Bytes of a doorbell in memory (Linux, `kfd_doorbell.c`: 64-bit doorbells from generation 9 on).
 const DOORBELL_BYTES: u64 = 8;
 
-/// A queue's doorbell register.
+/// A queue's doorbell register, on a cache line (two, because of the adjacent-line prefetcher) of its own.
 #[derive(Debug)]
+#[repr(align(128))]
 pub struct Doorbell {
     /// One past the highest index rung: packets below it may be looked for.
     published_end: AtomicU64,
@@ -36,6 +38,7 @@ impl Doorbell {
     /// that is not published yet is waited for. The index `u64::MAX`, with which runtimes initialise doorbells, says nothing.
     #[inline]
     pub fn ring(&self, index: u64) {
+        fetch_for_writing(&self.published_end);
         self.published_end.fetch_max(index.wrapping_add(1), Ordering::SeqCst);
         self.wakeup.wake();
     }

@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use super::address::GpuVa;
+use super::cache_line::fetch_for_writing;
 
 /// Where a range lies in this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -411,6 +412,14 @@ impl MapView<'_> {
         let window = self.aligned_window(va, 8, Access::Atomic)?;
         // SAFETY: as in atomic_u32.
         Ok((unsafe { AtomicU64::from_ptr(window.host.cast()) }, window.home))
+    }
+
+    /// A hint that the line of the aligned 64-bit word at `va` will be read and then written. Nothing happens where nothing is mapped.
+    #[inline(always)]
+    pub(super) fn fetch_for_writing(&self, va: GpuVa) {
+        if let Ok((word, _)) = self.atomic_u64(va) {
+            fetch_for_writing(word);
+        }
     }
 
     /// Loads an aligned word with acquire order: what a packet processor polls with.

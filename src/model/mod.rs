@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod bus;
+mod cache_line;
 pub mod compute;
 mod device;
 mod doorbell;

@@ -288,6 +288,8 @@ impl QueueProcessor {
     /// Copies the packet at the head of the ring and frees its slot; `None` while it is not published or may not launch yet.
     fn fetch(&mut self, bus: &Bus<'_>, bench: &mut Workbench) -> Result<Option<(RawPacket, Fate)>, Refusal> {
         let slot = self.slot_of(self.next);
+        // The producer wrote it last, and it will be marked as free.
+        bus.memory.fetch_for_writing(slot);
         let header = Header(bus.memory.load_acquire_u32(slot)? as u16);
         if !header.is_published() || (header.waits_for_all_before() && !(self.flights.is_empty() && self.late.is_empty())) {
             return Ok(None);

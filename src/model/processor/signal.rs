@@ -128,6 +128,8 @@ pub(super) fn complete(
     delivery: Delivery,
     host: &mut HostLine,
 ) -> Result<(), MemoryFault> {
+    // The host polls it meanwhile.
+    bus.memory.fetch_for_writing(signal + VALUE);
     let event = Event::of(&bus.memory, signal, host.protocol().events)?.filter(|_| delivery.raises_event);
     bus.memory.store_u64(signal + START, times.start)?;
     bus.memory.store_u64(signal + END, times.end)?;
