@@ -155,7 +155,7 @@ pub(super) fn ternary(op: VectorTernary, a: u32, b: u32, c: u32) -> u32 {
         Op::MultiplyAddSigned16To32 => low(signed(a, 16) * signed(b, 16) + r),
         Op::Permute => u32::from_le_bytes(c.to_le_bytes().map(|selector| byte_of(joined as u64, selector))),
         Op::XorAdd => low(unsigned(bitwise(|bits| bits[0] != bits[1], &[a, b]), 32) + w),
-        Op::ShiftLeftAdd => low(u * (1 << unsigned(b, 5)) + w),
+        Op::ShiftLeftAdd => low(i64::from(low(u * (1 << unsigned(b, 5)))) + w),
         Op::AddShiftLeft => low((u + v) % WORD * (1 << unsigned(c, 5))),
         Op::AddThree => low(u + v + w),
         Op::ShiftLeftOr => bitwise(|bits| bits[0] || bits[1], &[low(u * (1 << unsigned(b, 5))), c]),

@@ -156,7 +156,8 @@ pub(super) fn binary(op: ScalarBinary, destination: ScalarRegister, a: ScalarSou
     let overflows = |value: i128| is(!(-(1 << 31)..1 << 31).contains(&value));
     let (by, by64) = (1_i128 << unsigned(y, 5), 1_i128 << unsigned(y, 6));
     let long = |value: i128| pair(value.rem_euclid(1 << 64) as u64);
-    let (signed64, offset, width) = (i128::from(x64 as i64), y % 64, y >> 16 & 0x7f);
+    // No field is wider than its operand, whatever the seven bits for its width say.
+    let (signed64, offset, width) = (i128::from(x64 as i64), y % 64, (y >> 16 & 0x7f).min(64));
     // Where the operands are equal, RDNA 3's guide says that the first was chosen; measurements say that it was not.
     let greater = |a: i128, b: i128| if a == b { Some(Flag::Either) } else { is(a > b) };
     let outcome = match op {

@@ -1,7 +1,7 @@
 //! Instruction words from an opcode number and random operands.
 
 use super::random::Random;
-use crate::model::isa::decode::{Opcodes, gfx8, gfx9, gfx11};
+use crate::model::isa::decode::{Opcodes, Sop1, gfx8, gfx9, gfx11};
 use crate::model::target::Target;
 
 /// Encodings of the scalar and vector units.
@@ -48,7 +48,8 @@ const fn opcodes(target: Target) -> &'static Opcodes {
 pub(super) fn exists(target: Target, encoding: Encoding, opcode: u32) -> bool {
     let tables = opcodes(target);
     match encoding {
-        Encoding::Sop1 => (tables.sop1)(opcode).is_some(),
+        // A message is sent, not computed.
+        Encoding::Sop1 => !matches!((tables.sop1)(opcode), None | Some(Sop1::SendMessageForAnswer)),
         Encoding::Sop2 => (tables.sop2)(opcode).is_some(),
         Encoding::Sopc => (tables.sopc)(opcode).is_some(),
         Encoding::Sopk => (tables.sopk)(opcode).is_some(),
