@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use aqlprobe::report::{Colour, Document, Report, TextStyle, json, text};
+use aqlprobe::report::{Document, Report, TextStyle, json, text};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -16,8 +16,7 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 fn verify(report: &Report) {
-    let style = TextStyle { colour: Colour::Never, ..TextStyle::default() };
-    text::write(report, style, &mut std::io::sink()).expect("a sink takes everything");
+    text::write(report, TextStyle::PLAIN, &mut std::io::sink()).expect("a sink takes everything");
     let mut written = Vec::new();
     json::write(report, &mut written).expect("a vector takes everything");
     let again = String::from_utf8(written).expect("JSON is text");
