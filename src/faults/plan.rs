@@ -269,7 +269,7 @@ fn planned(item: &str) -> Result<PlannedFault, PlanError> {
             "p" => planned.probability = value.parse().map_err(in_item)?,
             "case" if value.is_empty() => return Err(refuse("`case` needs the name of a case".to_owned())),
             "case" => {
-                planned.case = Some(Pattern::new(value).map_err(|error| refuse(format!("`{value}` is no pattern: {error}")))?)
+                planned.case = Some(Pattern::new(value).map_err(|error| refuse(format!("`{value}` is no pattern: {error}")))?);
             }
             _ => return Err(refuse(format!("`{key}` is no refinement"))),
         }

@@ -106,7 +106,7 @@ pub(super) fn binary(op: VectorBinary, a: u32, b: u32) -> u32 {
         Op::MinUnsigned16 => short(if u16 < v16 { u16 } else { v16 }),
         Op::MinSigned16 => short(if s16 < t16 { s16 } else { t16 }),
         Op::MultiplyLow => (u128::from(a) * u128::from(b) % (1 << 32)) as u32,
-        Op::MultiplyHighUnsigned => (u128::from(a) * u128::from(b) >> 32) as u32,
+        Op::MultiplyHighUnsigned => ((u128::from(a) * u128::from(b)) >> 32) as u32,
         Op::MultiplyHighSigned => above(s * t),
         Op::CountOnesAdd => low(ones(a) + v),
         Op::Add => low(u + v),
