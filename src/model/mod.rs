@@ -9,6 +9,8 @@ mod doorbell;
 pub mod endpoint_registers;
 pub mod fabric;
 pub mod founding;
+#[cfg(fuzzing)]
+pub mod fuzz;
 pub mod gpu;
 pub mod host;
 pub mod isa;

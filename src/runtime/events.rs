@@ -1,11 +1,8 @@
 //! Events: how the device's interrupts, and the host's own signal updates, wake blocked waits.
 
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use rustix::thread::futex;
-use rustix::time::Timespec;
-
+use super::futex::{AtomicU32, Futex, Ordering};
 use crate::model::gpu::InterruptSink;
 
 /// Event ids from here on belong to queues' inactive signals; below, to user signals. 0 means "no event".
@@ -24,31 +21,25 @@ const POLL: Duration = Duration::from_micros(200);
 #[derive(Debug, Default)]
 #[repr(align(64))]
 pub struct Bell {
-    rung: AtomicU32,
+    rung: Futex,
     sleepers: AtomicU32,
 }
 
 impl Bell {
     /// Wakes every sleeper.
     pub fn ring(&self) {
-        self.rung.fetch_add(1, Ordering::SeqCst);
+        self.rung.increment();
         if self.sleepers.load(Ordering::SeqCst) != 0 {
-            // The only error would be a bad address, and a reference is none.
-            let _ = futex::wake(&self.rung, futex::Flags::PRIVATE, u32::MAX >> 1);
+            self.rung.wake_all();
         }
     }
 
     /// Sleeps until the bell rings or `timeout` has passed, unless `done` already holds; may also wake for no reason.
     pub fn sleep_unless(&self, timeout: Duration, done: impl FnOnce() -> bool) {
         self.sleepers.fetch_add(1, Ordering::SeqCst);
-        let rung = self.rung.load(Ordering::SeqCst);
+        let rung = self.rung.load();
         if !done() {
-            let timeout = Timespec {
-                tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
-                tv_nsec: i64::from(timeout.subsec_nanos()),
-            };
-            // Whatever ended the sleep (a wake, a changed word, a signal, the timeout), the caller looks again.
-            let _ = futex::wait(&self.rung, futex::Flags::PRIVATE, rung, Some(&timeout));
+            self.rung.sleep_while(rung, timeout);
         }
         self.sleepers.fetch_sub(1, Ordering::SeqCst);
     }
@@ -105,7 +96,7 @@ impl InterruptSink for Events {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use std::sync::atomic::AtomicBool;
     use std::sync::{Arc, mpsc};
@@ -151,9 +142,9 @@ mod tests {
     fn a_queue_error_does_not_ring_a_user_event() {
         let events = Events::new();
         events.raise(FIRST_QUEUE_EVENT + 3);
-        assert_eq!(events.user(3).rung.load(Ordering::SeqCst), 0);
-        assert_eq!(events.queue_errors().rung.load(Ordering::SeqCst), 1);
+        assert_eq!(events.user(3).rung.load(), 0);
+        assert_eq!(events.queue_errors().rung.load(), 1);
         events.raise(0);
-        assert!(events.user.iter().all(|bell| bell.rung.load(Ordering::SeqCst) == 0));
+        assert!(events.user.iter().all(|bell| bell.rung.load() == 0));
     }
 }

@@ -11,11 +11,15 @@ pub mod device;
 mod error;
 mod events;
 mod executables;
-mod loader;
+mod futex;
+pub mod loader;
 mod log;
 mod pages;
 mod pools;
 mod queues;
 mod reporter;
+#[cfg(test)]
+#[cfg(loom)]
+mod signal_loom;
 mod signals;
 mod state;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::arena::{Arena, Slot};
 use super::error::RuntimeError;
-use super::events::{Events, FIRST_QUEUE_EVENT};
+use super::events::{Bell, Events, FIRST_QUEUE_EVENT};
 use super::pages::{AddressSpace, DeviceMemory, Pages};
 use crate::hsa::sys;
 use crate::model::memory::Home;
@@ -209,19 +209,18 @@ impl Signals {
     #[must_use]
     pub fn wait(&self, signal: SignalRef<'_>, condition: Condition, compare: i64, timeout: Duration, state: WaitState) -> i64 {
         let load = || signal.value().load(Ordering::SeqCst);
-        let start = Instant::now();
         let timeout = timeout.min(MAX_WAIT);
         let event_id = signal.event_id();
+        if state == WaitState::Blocked && event_id != 0 {
+            let bell = self.events.user(event_id);
+            return blocked_wait(bell, |left| self.events.nap(left), timeout, condition, compare, load);
+        }
+        let start = Instant::now();
         let mut polls: u32 = 0;
         loop {
             let value = load();
             if condition.holds(value, compare) {
                 return value;
-            }
-            if state == WaitState::Blocked && event_id != 0 {
-                let Some(left) = timeout.checked_sub(start.elapsed()).filter(|left| !left.is_zero()) else { return value };
-                self.events.user(event_id).sleep_unless(self.events.nap(left), || condition.holds(load(), compare));
-                continue;
             }
             polls = polls.wrapping_add(1);
             if polls.is_multiple_of(POLLS_PER_CLOCK_READ) {
@@ -235,6 +234,27 @@ impl Signals {
             }
             std::hint::spin_loop();
         }
+    }
+}
+
+/// Sleeps until a signal's value meets the condition or the time is up, and returns the last value seen. `nap` says how much of the
+/// time that is left may pass between two looks.
+pub(super) fn blocked_wait(
+    bell: &Bell,
+    nap: impl Fn(Duration) -> Duration,
+    timeout: Duration,
+    condition: Condition,
+    compare: i64,
+    load: impl Fn() -> i64,
+) -> i64 {
+    let start = Instant::now();
+    loop {
+        let value = load();
+        if condition.holds(value, compare) {
+            return value;
+        }
+        let Some(left) = timeout.checked_sub(start.elapsed()).filter(|left| !left.is_zero()) else { return value };
+        bell.sleep_unless(nap(left), || condition.holds(load(), compare));
     }
 }
 

@@ -17,6 +17,8 @@ mod attached;
 mod config;
 mod doorbells;
 mod endpoint;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod interrupts;
 mod message;
 mod pages;

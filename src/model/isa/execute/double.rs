@@ -1,5 +1,6 @@
 //! Vector unit: double precision, rounding to nearest even and keeping denormals.
 
+use super::float::{maximum64, minimum64};
 use super::rows::{read_wide, wide};
 use super::vector::write_wide;
 use crate::model::isa::instruction::{Double, FloatModifiers};
@@ -44,8 +45,8 @@ pub(super) fn execute(
         modifiers.double_output(match op {
             Double::Add => a + b,
             Double::Multiply => a * b,
-            Double::Min => a.min(b),
-            Double::Max => a.max(b),
+            Double::Min => minimum64(a, b),
+            Double::Max => maximum64(a, b),
             Double::FusedMultiplyAdd => a.mul_add(b, input(2)),
         })
     });

@@ -88,6 +88,42 @@ pub(super) fn combined(wave: &Wave, op: FloatBinary, a: VectorSource, b: VectorS
     combine(wave, a, b, |a, b| apply(op, f32::from_bits(a), f32::from_bits(b)).to_bits())
 }
 
+/// Minimum and maximum as MODE.IEEE has them, which the HSA ABI sets: a signalling NaN becomes a quiet one, a quiet one gives way,
+/// and zero of a negative sign is the lesser (RDNA3 "V_MIN_F32"). Rust's own leave signalling NaN and zeros open.
+macro_rules! extremes {
+    ($minimum:ident, $maximum:ident, $float:ty, $quiet:expr) => {
+        #[inline(always)]
+        pub(super) fn $minimum(a: $float, b: $float) -> $float {
+            let signalling = |value: $float| value.is_nan() && value.to_bits() & $quiet == 0;
+            if signalling(a) || signalling(b) {
+                <$float>::NAN
+            } else if a == b {
+                // The same but for the signs of zeros.
+                <$float>::from_bits(a.to_bits() | b.to_bits())
+            } else if a < b || b.is_nan() {
+                a
+            } else {
+                b
+            }
+        }
+
+        #[inline(always)]
+        pub(super) fn $maximum(a: $float, b: $float) -> $float {
+            -$minimum(-a, -b)
+        }
+    };
+}
+
+extremes!(minimum, maximum, f32, 1 << 22);
+extremes!(minimum64, maximum64, f64, 1 << 51);
+
+/// A median of NaN is the minimum (RDNA3 "V_MED3_F32").
+#[inline(always)]
+fn median(a: f32, b: f32, c: f32) -> f32 {
+    let least = minimum(minimum(a, b), c);
+    if a.is_nan() || b.is_nan() || c.is_nan() { least } else { maximum(minimum(a, b), minimum(maximum(a, b), c)) }
+}
+
 #[inline(always)]
 fn apply(op: FloatBinary, a: f32, b: f32) -> f32 {
     use FloatBinary as Op;
@@ -99,8 +135,8 @@ fn apply(op: FloatBinary, a: f32, b: f32) -> f32 {
         // Zero times anything is zero.
         Op::MultiplyLegacy if a == 0.0 || b == 0.0 => 0.0,
         Op::MultiplyLegacy => a * b,
-        Op::Min => a.min(b),
-        Op::Max => a.max(b),
+        Op::Min => minimum(a, b),
+        Op::Max => maximum(a, b),
     }
 }
 
@@ -125,9 +161,9 @@ pub(super) fn ternary(
         // Not fused: the product is rounded.
         Op::MultiplyAdd => lanes!(|a, b, c| a * b + c),
         Op::FusedMultiplyAdd => lanes!(|a, b, c| a.mul_add(b, c)),
-        Op::Min => lanes!(|a, b, c| a.min(b).min(c)),
-        Op::Max => lanes!(|a, b, c| a.max(b).max(c)),
-        Op::Median => lanes!(|a, b, c| a.min(b).max(a.max(b).min(c))),
+        Op::Min => lanes!(|a, b, c| minimum(minimum(a, b), c)),
+        Op::Max => lanes!(|a, b, c| maximum(maximum(a, b), c)),
+        Op::Median => lanes!(|a, b, c| median(a, b, c)),
     }
 }
 

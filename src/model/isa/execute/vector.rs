@@ -156,8 +156,9 @@ pub(super) fn multiply_add64(
             }
             Signedness::Signed => {
                 let product = i64::from(a[lane].cast_signed()) * i64::from(b[lane].cast_signed());
+                // The carry is bit 64 of a sum of 65 bits: the sign of the exact one (CDNA3 "V_MAD_I64_I32").
                 let (sum, overflow) = product.overflowing_add(c.cast_signed());
-                (sum.cast_unsigned(), u32::from(overflow))
+                (sum.cast_unsigned(), u32::from((sum < 0) != overflow))
             }
         }
     };
@@ -196,7 +197,7 @@ pub(super) fn commit_compare(wave: &mut Wave, outcomes: &Values, effect: Compare
     let mask = mask_of(outcomes) & wave.exec();
     wave.set_mask(destination, mask);
     if effect == CompareEffect::AlsoExec {
-        wave.set_exec(mask);
+        wave.set_mask(ScalarRegister::EXEC, mask);
     }
 }
 

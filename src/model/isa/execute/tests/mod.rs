@@ -6,6 +6,7 @@ mod gfx9;
 mod lds;
 mod private;
 mod random;
+mod reference;
 mod scalar;
 mod vector;
 
