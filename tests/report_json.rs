@@ -64,7 +64,7 @@ fn the_schema_refuses_what_the_layout_does_not_have() {
     refused(&|report| report["extra"] = true.into());
     refused(&|report| report["bed"]["kind"] = "embedded-self-test".into());
     refused(&|report| report["verdict"]["word"] = "MAYBE".into());
-    refused(&|report| report["verdict"]["exit_code"] = 5.into());
+    refused(&|report| report["verdict"]["exit_code"] = 6.into());
     refused(&|report| report["devices"][0]["path"]["hops"][0]["routing"] = true.into());
     refused(&|report| report["devices"][0]["runs"][0]["cases"][0]["outcome"]["kind"] = "lost".into());
     refused(&|report| report["devices"][0]["runs"][0]["cases"][0]["outcome"]["detail"] = "x".into());
