@@ -17,6 +17,7 @@ pub struct Iterations {
 
 impl Iterations {
     /// Runs `body` and gives the time of one run.
+    #[allow(dead_code, reason = "not every bench runs one thing again and again")]
     pub fn time(self, mut body: impl FnMut()) -> Duration {
         (0..self.warm_up).for_each(|_| body());
         let start = Instant::now();
