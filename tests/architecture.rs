@@ -31,7 +31,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("guest/run.rs", &["pci", "report", "runtime::device"]),
     ("guest/init/fuzz.rs", &["pci", "report", "model::endpoint_registers", "runtime::device"]),
     ("cli/endpoint.rs", &["faults", "model::target", "model::vfio_user", "pci", "report"]),
-    ("cli", &["faults", "latency", "verify", "report", "audit", "hsa", "pci", "kfd", "kernels", "rocr", "guest", "compare", "fleet"]),
+    (
+        "cli",
+        &["faults", "latency", "verify", "report", "audit", "hsa", "pci", "kfd", "kernels", "rocr", "guest", "compare", "fleet"],
+    ),
     ("main.rs", &[]),
     ("lib.rs", &[]),
 ];

@@ -5,7 +5,7 @@ use aqlprobe::report::latency::{
     LatencyRun, LatencySettings, LatencyWait, Measurement, Stage, StageReport, Throughput, TimerReport,
 };
 use aqlprobe::report::{
-    AgentFacts, AtomicsMode, BedKind, BedReport, DocumentKind, ExitCode, RequesterReadback, RuntimeFacts, Tool, Verdict,
+    AgentFacts, AtomicsMode, BedKind, BedReport, DocumentKind, ExitCode, RequesterReadback, RuntimeFacts, Standing, Tool, Verdict,
     VerdictWord,
 };
 
@@ -52,13 +52,21 @@ pub fn measurement(samples_ns: Vec<u64>) -> Measurement {
         stages: vec![stage(Stage::Reserve, 0.1), stage(Stage::DeviceStart, 0.6), stage(Stage::HostSees, 0.3)],
         clock: Some(ClockReport { ticks_per_second: 100_000_000, error_bound_ns: 40.0, drift_ppb: 3.0, points: 64 }),
         throughput: Throughput { packets: count as u64, elapsed_ns: 1_000_000_000, packets_per_second: count as f64 },
+        late_starts: None,
+        outliers: 0,
         warnings: Vec::new(),
         samples_ns,
     }
 }
 
 pub fn run(atomics: AtomicsMode, result: LatencyResult) -> LatencyRun {
-    LatencyRun { atomics, requester: RequesterReadback::Holds { enabled: atomics == AtomicsMode::On }, result }
+    let requester = RequesterReadback::Holds { enabled: atomics == AtomicsMode::On };
+    let standing = match &result {
+        LatencyResult::Measured(_) => Standing::Passed,
+        LatencyResult::Hang { .. } => Standing::AsPredicted,
+        LatencyResult::NotMeasured { .. } => Standing::Failed,
+    };
+    LatencyRun { atomics, requester, standing, result }
 }
 
 /// A hang without AtomicOps, round trips around `scale` with them.

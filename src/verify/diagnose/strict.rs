@@ -75,6 +75,7 @@ mod tests {
             schema_version: Report::SCHEMA_VERSION,
             tool: Tool::THIS,
             host: None,
+            injected: None,
             bed,
             no_gpu: None,
             runtime: Default::default(),
