@@ -131,7 +131,7 @@ fn line(points: &[(f64, f64)], nominal: f64) -> Option<(f64, f64)> {
     let covariance: f64 = points.iter().map(|(tick, host)| (tick - mean_tick) * (host - mean_host)).sum();
     let variance: f64 = points.iter().map(|(tick, _)| (tick - mean_tick).powi(2)).sum();
     let slope = covariance / variance;
-    (slope.is_finite() && slope > 0.0).then(|| (slope, mean_host - slope * mean_tick))
+    (slope.is_finite() && slope > 0.0).then_some((slope, mean_host - slope * mean_tick))
 }
 
 #[cfg(test)]

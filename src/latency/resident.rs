@@ -75,9 +75,8 @@ impl Resident {
         let arguments = runtime.host_pool(PoolUse::KernelArguments)?;
         let items = u32::from(Kernel::SpinOnFlag.workgroup()[0]);
         let buffer = |pool: &Pool, bytes: usize| {
-            Buffer::allocate(pool, bytes, &[agent]).map(|buffer| {
+            Buffer::allocate(pool, bytes, &[agent]).inspect(|buffer| {
                 buffer.fill_u64(0);
-                buffer
             })
         };
         let (payload, out) = (buffer(&shared, items as usize * 4)?, buffer(&shared, items as usize * 4)?);

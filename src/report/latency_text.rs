@@ -80,7 +80,7 @@ fn write_device(device: &LatencyDevice, style: TextStyle, out: &mut impl io::Wri
                 write_measurement(measurement, style, out)?;
             }
             LatencyResult::Hang { reason } => {
-                writeln!(out, "AtomicOps {}: a round trip never ended: {}", run.atomics, tame(reason))?
+                writeln!(out, "AtomicOps {}: a round trip never ended: {}", run.atomics, tame(reason))?;
             }
             LatencyResult::NotMeasured { reason } => {
                 writeln!(out, "AtomicOps {}: nothing could be measured: {}", run.atomics, tame(reason))?;
