@@ -15,11 +15,12 @@ mod run;
 mod runtime;
 mod runtime_text;
 mod style;
+mod suspect;
 mod table;
 pub mod text;
 
 pub use document::{Document, DocumentError, DocumentKind};
-pub use evidence::{Evidence, FabricCounters, OutputEvidence, QueueEvidence, SignalEvidence};
+pub use evidence::{Evidence, FabricCounters, OutputEvidence, QueueEvidence, Remedy, SecondLook, SignalEvidence, UpdateEvidence};
 pub use outcome::{Outcome, Standing};
 pub use path::{Bit, HopReport, HopRole, KfdAcceptance, KfdReport, PathCapability, PathReport};
 pub use run::{
@@ -28,3 +29,4 @@ pub use run::{
 };
 pub use runtime::{AgentFacts, Doorbell, DriverFacts, EnvironmentVariable, RuntimeFacts};
 pub use style::{Colour, TextStyle};
+pub use suspect::Suspect;
