@@ -6,6 +6,7 @@
 
 pub mod aql;
 pub mod audit;
+pub mod faults;
 pub mod guest;
 pub mod hsa;
 pub mod kernels;
