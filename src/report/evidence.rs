@@ -31,6 +31,9 @@ pub struct Evidence {
     /// What a later look showed, where the first one did not add up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub second_look: Option<SecondLook>,
+    /// Whether the device had fallen off the bus: its config space read all ones after the case.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub off_the_bus: bool,
     /// Bytes that a worker wrote which was killed for writing too many.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flood_bytes: Option<u64>,
@@ -98,6 +101,11 @@ pub struct OutputEvidence {
     /// Packets that the elements are spread over, where each is the work of a packet of its own.
     #[serde(default, skip_serializing_if = "is_none_counted")]
     pub packets: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]

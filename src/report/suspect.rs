@@ -44,12 +44,12 @@ pub enum Suspect {
     PacketIgnored,
     /// The packets run, but the read index does not move.
     ReadIndexStuck,
-    /// The packet was taken, and its kernel never ran.
-    KernelNotRun,
-    /// The output became visible only after the completion.
-    OutputStale,
-    /// The output is made of parts of old and new values, or part of it never appears.
+    /// Elements of the output are made of parts of old and new values.
     OutputTorn,
+    /// The kernel ran, and its output, or part of it, was not there when it completed.
+    OutputStale,
+    /// The packet was taken, and its kernel left no trace of having run.
+    KernelNotRun,
     /// One packet decremented its signal more than once.
     FiredTwice,
     /// One decrement took another amount than 1.
@@ -88,9 +88,9 @@ impl Suspect {
         Self::DoorbellStale,
         Self::PacketIgnored,
         Self::ReadIndexStuck,
-        Self::KernelNotRun,
-        Self::OutputStale,
         Self::OutputTorn,
+        Self::OutputStale,
+        Self::KernelNotRun,
         Self::FiredTwice,
         Self::WrongDecrement,
         Self::DecrementLost,

@@ -130,10 +130,10 @@ fn contest(
 
 /// What a lost completion or updates that do not add up come to: the updates are counted either way.
 fn verdict(context: &mut Context<'_>, completed: Step<()>, updates: UpdateEvidence, detail: &str) -> Step<()> {
+    context.record_updates(updates);
     if updates.is_exact() {
         return completed;
     }
-    context.record_updates(updates);
     let UpdateEvidence { made, missing, surplus, torn } = updates;
     let what = match updates {
         UpdateEvidence { torn: 1.., .. } => format!("{torn} values are made of halves of different updates"),
@@ -319,13 +319,11 @@ fn compare_swap(context: &mut Context<'_>, width: Width) -> Step<()> {
     let packet = context.dispatch(kernel, &arguments, ITEMS)?;
     // Any count of successes is an answer; only the canary says that the work-item did not run.
     let output = || {
-        tally(ITEMS as usize, |item| {
-            match ran.u32s()[item].load(Ordering::Acquire) {
-                CANARY => Element::Untouched,
-                found if found <= ROUNDS => Element::Right,
-                found if found >> 16 == CANARY >> 16 => Element::Torn,
-                _ => Element::Wrong,
-            }
+        tally(ITEMS as usize, |item| match ran.u32s()[item].load(Ordering::Acquire) {
+            CANARY => Element::Untouched,
+            found if found <= ROUNDS => Element::Right,
+            found if found >> 16 == CANARY >> 16 => Element::Torn,
+            _ => Element::Wrong,
         })
     };
     // A CAS that fails is an AtomicOp too.

@@ -113,7 +113,10 @@ fn silent(context: &mut Context<'_>, asked: &Asked<'_>, answered: bool, seen: Ou
     }
     debug_assert!(!answered, "an answer without an error is one of the kernel's");
     if seen.torn > 0 {
-        return Stop::wrong(format!("{} of {} elements of the output are partly written, and the flag is not there", seen.torn, seen.elements));
+        return Stop::wrong(format!(
+            "{} of {} elements of the output are partly written, and the flag is not there",
+            seen.torn, seen.elements
+        ));
     }
     if asked.done.load() <= asked.after {
         return Stop(Outcome::FalseCompletion);

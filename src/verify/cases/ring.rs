@@ -8,7 +8,9 @@ use crate::aql::{BARRIER_DEPENDENCIES, BarrierAnd, KernelDispatch, RawPacket, Re
 use crate::hsa::{Buffer, Queue, QueueKind, Status};
 use crate::kernels::{Kernel, MarkArguments};
 use crate::report::Outcome;
-use crate::verify::lab::{Completion, Context, Step, Stop, compare_marks, ordered_header, pointer, read_index_stuck, submit, system_header};
+use crate::verify::lab::{
+    Completion, Context, Step, Stop, compare_marks, ordered_header, pointer, read_index_stuck, submit, system_header,
+};
 
 /// Cells at 0 and a packet per cell that marks it.
 fn marks(context: &mut Context<'_>, count: usize) -> Step<(Arc<Buffer>, Vec<KernelDispatch>)> {

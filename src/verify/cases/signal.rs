@@ -8,7 +8,9 @@ use crate::aql::{BARRIER_DEPENDENCIES, BarrierAnd};
 use crate::hsa::{Condition, Deadline, QueueKind, Signal, WaitMode};
 use crate::kernels::{Kernel, MarkArguments, SignalSubtractArguments};
 use crate::report::{Outcome, UpdateEvidence};
-use crate::verify::lab::{Completion, Context, Element, Step, Stop, compare_marks, compare_words, ordered_header, pointer, poll, system_header};
+use crate::verify::lab::{
+    Completion, Context, Element, Step, Stop, compare_marks, compare_words, ordered_header, pointer, poll, system_header,
+};
 
 /// Many packets and the host count one signal down at the same time.
 pub fn shared_signal(context: &mut Context<'_>) -> Step<()> {
@@ -97,8 +99,8 @@ pub fn signal_from_kernel(context: &mut Context<'_>) -> Step<()> {
     let completed = context.complete(&Completion { signal: &done, before: 1, expected: 0, queue: &queue, index, output: &output });
     let left = updated.load();
     let updates = left_of_countdown(before, AMOUNT, left);
+    context.record_updates(updates);
     if !updates.is_exact() {
-        context.record_updates(updates);
         context.note(format!("the signal that the kernel counts down from {before} to 0 holds {left}"));
     }
     completed?;

@@ -13,6 +13,8 @@ use super::{Context, Step, Stop, poll, system_header};
 
 /// How long a second look waits for what the first one missed.
 const PATIENCE: Duration = Duration::from_millis(250);
+/// The same for what should follow at once.
+const BRIEFLY: Duration = Duration::from_millis(20);
 /// How long after a case its signals are looked at again.
 const AFTERMATH: Duration = Duration::from_millis(1);
 
@@ -100,9 +102,15 @@ impl Context<'_> {
         Ok(())
     }
 
-    /// What it means that the output is not there although the signal fired; another look shows whether it comes later.
+    /// What it means that the output is not there although the signal fired; another look shows whether it comes later, and whether
+    /// the signal goes on: one that others count down as well may reach its end too early.
     fn fired_without_output(&mut self, awaited: &Completion<'_>, output: OutputEvidence) -> Stop {
-        poll(Instant::now() + PATIENCE, || (awaited.output)().is_complete());
+        let came = poll(Instant::now() + PATIENCE, || (awaited.output)().is_complete());
+        let overshoots = || awaited.signal.load() < awaited.expected;
+        if overshoots() || came && poll(Instant::now() + BRIEFLY, overshoots) {
+            self.record(awaited, (awaited.output)());
+            return Stop(overshot(awaited.before, awaited.expected, awaited.signal.load()));
+        }
         self.evidence.second_look = Some(SecondLook {
             after: Remedy::Waiting,
             taken: awaited.queue.read_index() > awaited.index,

@@ -119,7 +119,8 @@ fn counted(outcome: Outcome, evidence: &Evidence) -> Outcome {
     match (outcome, &evidence.signal) {
         (Outcome::FiredTwice { value }, Some(signal)) if within => {
             let (asked, taken) = (signal.before.wrapping_sub(signal.expected), signal.before.wrapping_sub(value));
-            let detail = format!("the signal went down by {taken} to {value} where {asked} had to be taken, with no AtomicOp too many");
+            let detail =
+                format!("the signal went down by {taken} to {value} where {asked} had to be taken, with no AtomicOp too many");
             Outcome::WrongValue { detail }
         }
         (outcome, _) => outcome,

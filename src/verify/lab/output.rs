@@ -103,6 +103,9 @@ mod tests {
     fn a_mark_made_twice_is_told_from_one_that_makes_no_sense() {
         let cells = [0, 1, 2, 3, 0xdead_beef];
         let found = tally(5, |position| Element::of_mark(cells[position]));
-        assert_eq!(found, OutputEvidence { elements: 5, right: 1, untouched: 1, wrong: 3, repeated: 2, ..OutputEvidence::default() });
+        assert_eq!(
+            found,
+            OutputEvidence { elements: 5, right: 1, untouched: 1, wrong: 3, repeated: 2, ..OutputEvidence::default() }
+        );
     }
 }
