@@ -144,6 +144,7 @@ impl Arguments {
                     SwitchKind::EgressBlocked => Some(Switch::EgressBlocked),
                 },
             },
+            faults: None,
         }
     }
 }

@@ -6,6 +6,7 @@ mod failure;
 mod guest;
 mod output;
 mod path;
+mod place;
 mod progress;
 mod run;
 mod verify;

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::address::GpuVa;
 use super::memory::{Home, MapView, MemoryFault};
+use crate::faults::{Fault, Injector};
 
 /// A read-modify-write operation of the shader core or the packet processor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,13 +66,56 @@ pub struct Bus<'a> {
     /// Plain reads and writes.
     pub memory: MapView<'a>,
     fabric: &'a dyn Fabric,
+    faults: Option<&'a Injector>,
+}
+
+/// What becomes of an AtomicOp to host memory.
+enum Crossing {
+    Whole,
+    /// As two of half its width.
+    Torn,
+    Dropped,
 }
 
 impl<'a> Bus<'a> {
     /// Joins a view of memory with the path of the device.
     #[must_use]
     pub fn new(memory: MapView<'a>, fabric: &'a dyn Fabric) -> Self {
-        Self { memory, fabric }
+        Self { memory, fabric, faults: None }
+    }
+
+    /// The same bus with what is to go wrong on it.
+    #[must_use]
+    pub fn with_faults(self, faults: Option<&'a Injector>) -> Self {
+        Self { faults, ..self }
+    }
+
+    /// What the plan of this device has to be asked.
+    #[must_use]
+    #[inline]
+    pub const fn faults(&self) -> Option<&'a Injector> {
+        self.faults
+    }
+
+    #[inline]
+    fn cross(&self, op: RmwOp, width: OperandWidth) -> Crossing {
+        match self.faults {
+            None if self.fabric.admit(op, width) == Admission::Performed => Crossing::Whole,
+            None => Crossing::Dropped,
+            Some(faults) => self.cross_badly(op, width, faults),
+        }
+    }
+
+    #[cold]
+    fn cross_badly(&self, op: RmwOp, width: OperandWidth, faults: &Injector) -> Crossing {
+        // Lost before anything that counts has seen it.
+        if faults.strikes(Fault::AtomicLost) || self.fabric.admit(op, width) == Admission::Dropped {
+            Crossing::Dropped
+        } else if width == OperandWidth::Bits64 && faults.strikes(Fault::AtomicTorn) {
+            Crossing::Torn
+        } else {
+            Crossing::Whole
+        }
     }
 
     /// Performs a 32-bit read-modify-write and returns the old value.
@@ -83,7 +127,7 @@ impl<'a> Bus<'a> {
     #[inline]
     pub fn rmw_u32(&self, va: GpuVa, op: RmwOp, operand: u32, compare: u32) -> Result<u32, MemoryFault> {
         let (word, home) = self.memory.atomic_u32(va)?;
-        if home == Home::Host && self.fabric.admit(op, OperandWidth::Bits32) == Admission::Dropped {
+        if home == Home::Host && matches!(self.cross(op, OperandWidth::Bits32), Crossing::Dropped) {
             return Ok(u32::MAX);
         }
         Ok(perform_u32(word, op, operand, compare))
@@ -106,11 +150,18 @@ impl<'a> Bus<'a> {
     #[inline]
     pub fn add_u64_announced(&self, va: GpuVa, addend: u64, announce: impl FnOnce()) -> Result<Admission, MemoryFault> {
         let (word, home) = self.memory.atomic_u64(va)?;
-        if home == Home::Host && self.fabric.admit(RmwOp::Add, OperandWidth::Bits64) == Admission::Dropped {
-            return Ok(Admission::Dropped);
+        let crossing = if home == Home::Host { self.cross(RmwOp::Add, OperandWidth::Bits64) } else { Crossing::Whole };
+        match crossing {
+            Crossing::Dropped => return Ok(Admission::Dropped),
+            Crossing::Whole => {
+                announce();
+                word.fetch_add(addend, Ordering::SeqCst);
+            }
+            Crossing::Torn => {
+                announce();
+                perform_torn(word, RmwOp::Add, addend, 0);
+            }
         }
-        announce();
-        word.fetch_add(addend, Ordering::SeqCst);
         Ok(Admission::Performed)
     }
 
@@ -121,11 +172,31 @@ impl<'a> Bus<'a> {
     #[inline]
     pub fn rmw_u64(&self, va: GpuVa, op: RmwOp, operand: u64, compare: u64) -> Result<u64, MemoryFault> {
         let (word, home) = self.memory.atomic_u64(va)?;
-        if home == Home::Host && self.fabric.admit(op, OperandWidth::Bits64) == Admission::Dropped {
-            return Ok(!0);
-        }
-        Ok(perform_u64(word, op, operand, compare))
+        let crossing = if home == Home::Host { self.cross(op, OperandWidth::Bits64) } else { Crossing::Whole };
+        Ok(match crossing {
+            Crossing::Whole => perform_u64(word, op, operand, compare),
+            Crossing::Torn => perform_torn(word, op, operand, compare),
+            Crossing::Dropped => !0,
+        })
     }
+}
+
+/// What a 64-bit operation becomes where something on the way splits it: one of 32 bits on each half, the low half first, and others
+/// may come between.
+#[cold]
+fn perform_torn(word: &AtomicU64, op: RmwOp, operand: u64, compare: u64) -> u64 {
+    let half = |shift: u32| {
+        let update = |old: u64| {
+            let part = AtomicU32::new((old >> shift) as u32);
+            perform_u32(&part, op, (operand >> shift) as u32, (compare >> shift) as u32);
+            Some(old & !(0xffff_ffff << shift) | u64::from(part.into_inner()) << shift)
+        };
+        // The update never declines.
+        let (Ok(old) | Err(old)) = word.fetch_update(Ordering::SeqCst, Ordering::SeqCst, update);
+        old >> shift & 0xffff_ffff
+    };
+    let low = half(0);
+    half(32) << 32 | low
 }
 
 macro_rules! perform {

@@ -1,7 +1,7 @@
 //! The device's thread: gives every queue its turn, and sleeps when nothing moves.
 
 use std::any::Any;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::mem::offset_of;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,6 +22,7 @@ use super::memory::{Access, MapView, MemoryMap};
 use super::processor::{FaultLog, QueueFault, QueueProcessor, Turn, Workbench};
 use super::sdma::SdmaProcessor;
 use super::target::Target;
+use crate::faults::{Fault, FaultPlan, Injector, Place};
 use crate::hsa::sys::amd_queue_t;
 
 /// How long the thread keeps looking after the last thing it did, because the next packet often follows at once.
@@ -144,6 +145,7 @@ struct Shared {
     commands: Mutex<Vec<Command>>,
     has_commands: AtomicBool,
     powered: AtomicBool,
+    gone: AtomicBool,
     wakeup: Arc<Wakeup>,
 }
 
@@ -178,7 +180,14 @@ pub(super) struct Device {
 }
 
 impl Device {
-    pub(super) fn start(target: Target, path: PciPath, host: HostProtocol, interrupts: Arc<dyn InterruptSink>) -> io::Result<Self> {
+    pub(super) fn start(
+        target: Target,
+        path: PciPath,
+        host: HostProtocol,
+        faults: Option<&FaultPlan>,
+        interrupts: Arc<dyn InterruptSink>,
+    ) -> io::Result<Self> {
+        let faults = faults.and_then(|plan| Injector::new(plan, Place::Device));
         let shared = Arc::new(Shared {
             memory: Arc::new(MemoryMap::new()),
             path,
@@ -186,12 +195,13 @@ impl Device {
             commands: Mutex::default(),
             has_commands: AtomicBool::new(false),
             powered: AtomicBool::new(true),
+            gone: AtomicBool::new(false),
             wakeup: Arc::default(),
         });
         let workers_share = Arc::clone(&shared);
         let work = move || {
             let bench = Workbench::new(target, host, Arc::clone(&interrupts));
-            let worker = Worker { shared: workers_share, queues: Vec::new(), bench };
+            let worker = Worker { shared: workers_share, queues: Vec::new(), bench, faults, told: BTreeMap::new() };
             // Nothing of the worker is used after a panic: its queues stand still.
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| worker.run())) {
                 interrupts.diagnose(&format_args!("the device's thread panicked, every queue stands still: {}", said(&*panic)));
@@ -215,6 +225,10 @@ impl Device {
 
     pub(super) fn fault_count(&self) -> u64 {
         self.shared.faults.count()
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.shared.gone.load(Ordering::SeqCst)
     }
 
     pub(super) fn attach(&self, descriptor: QueueDescriptor) -> Result<(QueueId, Arc<Doorbell>), GpuError> {
@@ -323,6 +337,9 @@ struct Worker {
     #[allow(clippy::vec_box)]
     queues: Vec<Box<AnyQueue>>,
     bench: Workbench,
+    faults: Option<Injector>,
+    /// How far the doorbell of the last queue of an id had been rung: for queues that are to inherit it.
+    told: BTreeMap<u32, u64>,
 }
 
 impl Worker {
@@ -336,6 +353,9 @@ impl Worker {
         while self.shared.powered.load(Ordering::SeqCst) {
             moved |= self.obey();
             let turn = self.round();
+            if self.bench.gone {
+                return self.leave_the_bus();
+            }
             if turn == Turn::Progressed {
                 moved = true;
                 continue;
@@ -366,6 +386,14 @@ impl Worker {
                 Turn::Idle | Turn::Progressed => self.doze(self.idle_limit(still_for)),
             }
         }
+    }
+
+    /// The last thing that a device does which falls off the bus.
+    fn leave_the_bus(&self) {
+        if let Err(error) = self.shared.path.lose_endpoint() {
+            self.bench.host.diagnose(&format_args!("the device is gone, and its config space cannot be made to say so: {error}"));
+        }
+        self.shared.gone.store(true, Ordering::SeqCst);
     }
 
     /// How long nothing to do may go on unseen.
@@ -400,7 +428,7 @@ impl Worker {
                 continue;
             }
             // The view ends with the turn, so that unmapping waits for one queue's quantum only.
-            let bus = Bus::new(self.shared.memory.view(), &self.shared.path);
+            let bus = Bus::new(self.shared.memory.view(), &self.shared.path).with_faults(self.faults.as_ref());
             let turn = queue.turn(&bus, &mut self.bench);
             drop(bus);
             self.bench.host.end_turn();
@@ -426,8 +454,22 @@ impl Worker {
         let commands = std::mem::take(&mut *lock(&self.shared.commands));
         for command in commands {
             match command {
-                Command::Attach(queue) => self.queues.push(queue),
+                Command::Attach(mut queue) => {
+                    if let (AnyQueue::Aql(queue), Some(faults)) = (&mut *queue, &self.faults)
+                        && let Some(&end) = self.told.get(&queue.id().0)
+                        && faults.strikes(Fault::DoorbellStale)
+                    {
+                        queue.inherit_doorbell(end);
+                    }
+                    self.queues.push(queue);
+                }
                 Command::Detach { queue, done } => {
+                    if self.faults.is_some()
+                        && let Some(AnyQueue::Aql(known)) =
+                            self.queues.iter().find(|known| known.id() == queue).map(|known| &**known)
+                    {
+                        self.told.insert(queue.0, known.bell().published_end());
+                    }
                     self.queues.retain(|known| known.id() != queue);
                     // Who gave up waiting needs no answer.
                     let _ = done.send(());

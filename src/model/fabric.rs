@@ -12,6 +12,7 @@ use super::live_config::{LiveConfig, LiveCounters, LiveFileError};
 use crate::pci::sysfs::{SysfsError, SysfsRoot};
 use crate::pci::tree::FABRIC_COUNTERS_FILE;
 use crate::pci::{Bdf, CapabilityError, ConfigOffset, ConfigSpace, PcieCapability, PortType, registers as reg};
+use std::os::unix::fs::FileExt;
 
 /// Why an AtomicOp to host memory was dropped, in the order in which it is looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -182,6 +183,17 @@ pub struct PciPath {
     /// Unsupported Request.
     root_port: Option<Function>,
     counters: LiveCounters<COUNTERS>,
+    requests: Requests,
+    endpoint_file: PathBuf,
+}
+
+/// Whether the endpoint minds its own AtomicOp Requester Enable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Requests {
+    /// As the bit says.
+    AsEnabled,
+    /// It sends none, whatever the bit says: a broken device.
+    Never,
 }
 
 impl PciPath {
@@ -198,6 +210,7 @@ impl PciPath {
 
     /// `above`: the endpoint's neighbour first.
     pub(super) fn from_files(endpoint: &Path, above: &[PathBuf], counters: &Path) -> Result<Self, PathError> {
+        let endpoint_file = endpoint.to_owned();
         let endpoint = Function::open(endpoint)?;
         let mut bridges = Vec::new();
         let mut root_port = None;
@@ -209,7 +222,21 @@ impl PciPath {
             }
             bridges.push(function);
         }
-        Ok(Self { endpoint, bridges, root_port, counters: LiveCounters::create(counters)? })
+        let counters = LiveCounters::create(counters)?;
+        Ok(Self { endpoint, bridges, root_port, counters, requests: Requests::AsEnabled, endpoint_file })
+    }
+
+    /// The same path from an endpoint of these habits.
+    #[must_use]
+    pub(super) fn requesting(self, requests: Requests) -> Self {
+        Self { requests, ..self }
+    }
+
+    /// Makes the endpoint's config space read as what is not there does (PCIe 2.3.2: a configuration read that nobody answers).
+    pub(super) fn lose_endpoint(&self) -> std::io::Result<()> {
+        let file = std::fs::OpenOptions::new().write(true).open(&self.endpoint_file)?;
+        let length = usize::try_from(file.metadata()?.len()).map_err(std::io::Error::other)?;
+        file.write_all_at(&vec![0xff; length], 0)
     }
 
     /// Whether the device may send any request at all, and so fetch packets (PCIe 7.5.1.1.3).
@@ -234,7 +261,7 @@ impl PciPath {
         if !self.bus_master() {
             return Err(DropReason::BusMasterDisabled);
         }
-        if !self.endpoint.is_told_to(reg::REQUESTER_ENABLE) {
+        if self.requests == Requests::Never || !self.endpoint.is_told_to(reg::REQUESTER_ENABLE) {
             return Err(DropReason::RequesterDisabled);
         }
         for bridge in &self.bridges {

@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use super::address::GpuVa;
 use super::device::{self, Device};
-use super::fabric::{FabricCounters, PathError, PciPath};
+use super::fabric::{FabricCounters, PathError, PciPath, Requests};
 use super::host::HostProtocol;
 use super::memory::{MapError, MemoryFault, MemoryMap};
 use super::processor::QueueFault;
 use super::target::Target;
+use crate::faults::{BlockedHop, Fault, FaultPlan};
 use crate::pci::sysfs::SysfsRoot;
 use crate::pci::{Bdf, BdfError};
 
@@ -29,6 +30,8 @@ pub struct GpuConfig {
     pub endpoint: String,
     /// How its host wants to be dealt with.
     pub host: HostProtocol,
+    /// What it is to do wrong.
+    pub faults: Option<FaultPlan>,
 }
 
 /// Where a queue's structures lie.
@@ -128,16 +131,26 @@ impl Gpu {
     pub fn start(config: &GpuConfig, interrupts: Arc<dyn InterruptSink>) -> Result<Self, GpuError> {
         let endpoint: Bdf = config.endpoint.parse()?;
         let path = PciPath::open(&SysfsRoot::new(&config.sysfs_root), &endpoint)?;
-        Self::over(config.target, path, config.host, interrupts)
+        Self::over(config.target, path, config.host, config.faults.as_ref(), interrupts)
     }
 
     pub(super) fn over(
         target: Target,
         path: PciPath,
         host: HostProtocol,
+        faults: Option<&FaultPlan>,
         interrupts: Arc<dyn InterruptSink>,
     ) -> Result<Self, GpuError> {
-        Ok(Self { device: Device::start(target, path, host, interrupts).map_err(GpuError::Thread)? })
+        let mute =
+            |plan: &FaultPlan| plan.faults().iter().any(|planned| planned.fault == Fault::AtomicsBlocked(BlockedHop::Endpoint));
+        let path = path.requesting(if faults.is_some_and(mute) { Requests::Never } else { Requests::AsEnabled });
+        Ok(Self { device: Device::start(target, path, host, faults, interrupts).map_err(GpuError::Thread)? })
+    }
+
+    /// Whether the device has fallen off the bus ([`Fault::DeviceGone`]).
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.device.is_gone()
     }
 
     /// The device's address space, for the runtime to map and unmap.
@@ -228,6 +241,7 @@ mod tests {
                 sysfs_root: tree.to_owned(),
                 endpoint: endpoint.to_owned(),
                 host: HostProtocol::EMBEDDED,
+                faults: None,
             },
             Arc::new(Nobody),
         )

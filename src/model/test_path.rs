@@ -56,6 +56,11 @@ impl TestPath {
         self.set_device_control_2(reg::REQUESTER_ENABLE);
     }
 
+    /// The endpoint's config space as it reads now.
+    pub(super) fn endpoint_bytes(&self) -> Vec<u8> {
+        fs::read(self.folder.path().join("config")).unwrap()
+    }
+
     pub(super) fn set_command(&self, value: u16) {
         self.write(u64::from(reg::COMMAND.0), value);
     }

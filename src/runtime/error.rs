@@ -5,6 +5,7 @@ use super::device::DeviceError;
 use super::device::vfio::VfioError;
 use super::loader::LoadError;
 use super::pages::PagesError;
+use crate::faults::{INJECT_ENV, PlanError};
 use crate::hsa::sys;
 use crate::model::endpoint_registers::Status;
 
@@ -14,6 +15,9 @@ pub const STATUS_INVALID_MEMORY_POOL: sys::hsa_status_t = 40;
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {
+    /// What the software GPU is to do wrong is not said clearly.
+    #[error("{INJECT_ENV}: {0}")]
+    Faults(#[from] PlanError),
     /// No `hsa_init` is in force.
     #[error("the runtime is not initialized")]
     NotInitialized,
@@ -92,6 +96,7 @@ impl RuntimeError {
         match self {
             Self::NotInitialized => sys::HSA_STATUS_ERROR_NOT_INITIALIZED,
             Self::RefcountOverflow => sys::HSA_STATUS_ERROR_REFCOUNT_OVERFLOW,
+            Self::Faults(_) => sys::HSA_STATUS_ERROR,
             Self::InvalidArgument(_) => sys::HSA_STATUS_ERROR_INVALID_ARGUMENT,
             Self::InvalidAgent(_) => sys::HSA_STATUS_ERROR_INVALID_AGENT,
             Self::InvalidIsa(_) => sys::HSA_STATUS_ERROR_INVALID_ISA,

@@ -14,13 +14,15 @@ mod facts;
 mod lab;
 mod request;
 mod restore;
+pub mod supervision;
 mod supervisor;
 mod worker;
 
 pub use catalogue::{CaseInfo, NoCaseMatches, WithoutAtomics, catalogue, select};
 pub use error::{RestoreError, VerifyError};
 pub use request::{
-    AtomicsSelection, BadDeviceSelector, DeviceSelector, Milliseconds, RequestedRuntime, RocrModelRequest, VerifyRequest,
+    AtomicsSelection, BadDeviceSelector, DeviceSelector, Milliseconds, PlaceRequest, RequestedRuntime, RocrModelRequest,
+    VerifyRequest,
 };
 pub use restore::{Restored, restore_atomics};
 

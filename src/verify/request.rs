@@ -12,14 +12,21 @@ use crate::rocr::ModelTarget;
 /// Everything an invocation of `verify` is asked for.
 #[derive(Clone, Debug)]
 pub struct VerifyRequest {
+    /// Where.
+    pub place: PlaceRequest,
+    /// Glob patterns of case names; empty: all.
+    pub cases: Vec<String>,
+}
+
+/// Where device work is to be done: what every command that does some is asked for.
+#[derive(Clone, Debug)]
+pub struct PlaceRequest {
     /// Which HSA runtime to open.
     pub runtime: RequestedRuntime,
     /// Which of its GPUs.
     pub device: DeviceSelector,
     /// In which states of AtomicOps; `None`: both on the software GPU, as found on hardware and with a replayed dump.
     pub atomics: Option<AtomicsSelection>,
-    /// Glob patterns of case names; empty: all.
-    pub cases: Vec<String>,
     /// How long a completion may take; `None`: [`Milliseconds::DEFAULT_TIMEOUT`].
     pub timeout: Option<Milliseconds>,
     /// An `lspci -xxx` text whose GPU the embedded device takes its config space from.

@@ -2,8 +2,11 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::marker::PhantomData;
 
 use rustix::process::{Signal as ProcessSignal, getppid, set_parent_process_death_signal};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::hsa::{Agent, AgentKind, InitStack, Runtime, RuntimeChoice};
 
@@ -17,9 +20,26 @@ const BAD_PLAN: u8 = 2;
 /// Exit status of a worker that lost its supervisor.
 const ORPHAN: u8 = 3;
 
+/// A plan that names the supervisor it came from.
+pub trait Plan: DeserializeOwned {
+    /// The supervisor's process id.
+    fn supervisor(&self) -> u32;
+}
+
+impl Plan for WorkerPlan {
+    fn supervisor(&self) -> u32 {
+        self.supervisor
+    }
+}
+
 /// See [`super::worker_main`].
 pub fn main(plan: &str) -> u8 {
-    let plan: WorkerPlan = match serde_json::from_str(plan) {
+    serve(plan, work)
+}
+
+/// Reads the plan, ties this process to its supervisor, and does `work`, whose events go to the supervisor. Returns the exit status.
+pub fn serve<P: Plan, E: Serialize>(plan: &str, work: impl FnOnce(&P, &mut Events<E>) -> io::Result<()>) -> u8 {
+    let plan: P = match serde_json::from_str(plan) {
         Ok(plan) => plan,
         Err(error) => {
             eprintln!("aqlprobe worker: the plan cannot be read: {error}");
@@ -30,7 +50,7 @@ pub fn main(plan: &str) -> u8 {
     let _ = rustix::thread::set_name(c"aqlprobe-worker");
     // The request can only fail for a signal that does not exist. The parent may have died before it was made.
     let _ = set_parent_process_death_signal(Some(ProcessSignal::KILL));
-    if getppid().is_none_or(|parent| parent.as_raw_nonzero().get().unsigned_abs() != plan.supervisor) {
+    if getppid().is_none_or(|parent| parent.as_raw_nonzero().get().unsigned_abs() != plan.supervisor()) {
         return ORPHAN;
     }
     let mut events = match Events::take_stdout() {
@@ -48,24 +68,45 @@ pub fn main(plan: &str) -> u8 {
 }
 
 /// The event stream, on a descriptor of its own: whatever a library prints to stdout goes to stderr instead.
-struct Events(File);
+#[derive(Debug)]
+pub struct Events<E> {
+    pipe: File,
+    kind: PhantomData<fn(&E)>,
+}
 
-impl Events {
+impl<E: Serialize> Events<E> {
     fn take_stdout() -> io::Result<Self> {
         let own = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
         rustix::stdio::dup2_stdout(rustix::stdio::stderr())?;
-        Ok(Self(File::from(own)))
+        Ok(Self { pipe: File::from(own), kind: PhantomData })
     }
 
     /// Sends an event as one write, so that a death in between leaves no half line behind a whole one.
-    fn send(&mut self, event: &WorkerEvent) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// Nobody listens any more.
+    pub fn send(&mut self, event: &E) -> io::Result<()> {
         let mut line = serde_json::to_vec(event)?;
         line.push(b'\n');
-        self.0.write_all(&line)
+        self.pipe.write_all(&line)
+    }
+
+    /// Waits at the gate until the supervisor opens it, having said `loaded`. It is not waited for longer than the supervisor lives.
+    ///
+    /// # Errors
+    /// The supervisor is gone.
+    pub fn pass(&mut self, gate: Gate, loaded: &E) -> io::Result<()> {
+        if gate == Gate::AfterLoading {
+            self.send(loaded)?;
+            if io::stdin().read_line(&mut String::new())? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        Ok(())
     }
 }
 
-fn work(plan: &WorkerPlan, events: &mut Events) -> io::Result<()> {
+fn work(plan: &WorkerPlan, events: &mut Events<WorkerEvent>) -> io::Result<()> {
     let (runtime, agents) = match open(&plan.runtime) {
         Ok(opened) => opened,
         Err(reason) => return events.send(&WorkerEvent::Refused { reason }),
@@ -81,7 +122,7 @@ fn work(plan: &WorkerPlan, events: &mut Events) -> io::Result<()> {
         };
         match lab {
             Ok(lab) => {
-                pass_gate(plan.gate, events)?;
+                events.pass(plan.gate, &WorkerEvent::Loaded)?;
                 run_cases(plan, &lab, events)?;
             }
             Err(reason) => return events.send(&WorkerEvent::Refused { reason }),
@@ -92,18 +133,11 @@ fn work(plan: &WorkerPlan, events: &mut Events) -> io::Result<()> {
     events.send(&WorkerEvent::Done)
 }
 
-/// Waits until the supervisor lets the cases start. It is not waited for longer than the supervisor lives.
-fn pass_gate(gate: Gate, events: &mut Events) -> io::Result<()> {
-    if gate == Gate::AfterLoading {
-        events.send(&WorkerEvent::Loaded)?;
-        if io::stdin().read_line(&mut String::new())? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-    }
-    Ok(())
-}
-
-fn open(planned: &PlannedRuntime) -> Result<(Runtime, Vec<Agent>), String> {
+/// Opens the runtime of a plan; its GPUs in its order.
+///
+/// # Errors
+/// Why it cannot be opened, as a sentence.
+pub fn open(planned: &PlannedRuntime) -> Result<(Runtime, Vec<Agent>), String> {
     let (choice, stack) = match planned {
         PlannedRuntime::Embedded => (RuntimeChoice::Embedded, InitStack::Callers),
         PlannedRuntime::Library(path) => (RuntimeChoice::Path(path.clone()), InitStack::Callers),
@@ -125,7 +159,7 @@ fn summary(index: usize, agent: &Agent) -> AgentSummary {
     }
 }
 
-fn run_cases(plan: &WorkerPlan, lab: &Lab, events: &mut Events) -> io::Result<()> {
+fn run_cases(plan: &WorkerPlan, lab: &Lab, events: &mut Events<WorkerEvent>) -> io::Result<()> {
     let mut losses = 0;
     for name in &plan.cases {
         events.send(&WorkerEvent::CaseStarted { name: name.clone() })?;

@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use super::machine::{self, Unfit};
 use super::say;
+use crate::faults::{FaultPlan, INJECT_ENV, PlanError};
 use crate::hsa::sys::amd_queue_t;
 use crate::model::address::GpuVa;
 use crate::model::gpu::{DoorbellPage, Gpu, GpuConfig, GpuError, InterruptSink, QueueDescriptor, QueueId, SdmaDescriptor};
@@ -167,6 +168,9 @@ pub enum StartError {
     /// It does not start.
     #[error(transparent)]
     Gpu(#[from] GpuError),
+    /// What it is to do wrong is not said clearly.
+    #[error("{INJECT_ENV}: {0}")]
+    Faults(#[from] PlanError),
 }
 
 /// Why a call of the runtime's cannot be followed.
@@ -247,15 +251,16 @@ impl Model {
     /// Powers up the GPU that the environment describes.
     pub fn start() -> Result<Self, StartError> {
         let (target, machine) = machine::of_environment()?;
-        Ok(Self::of(target, machine)?)
+        Ok(Self::of(target, machine, FaultPlan::of_environment()?)?)
     }
 
-    fn of(target: Target, machine: Machine) -> Result<Self, GpuError> {
+    fn of(target: Target, machine: Machine, faults: Option<FaultPlan>) -> Result<Self, GpuError> {
         let config = GpuConfig {
             target,
             sysfs_root: machine.sysfs_root.clone(),
             endpoint: machine.endpoint.to_string(),
             host: HostProtocol::ROCR_MODEL_MODE,
+            faults,
         };
         let host = Arc::new(Host::default());
         let gpu = Gpu::start(&config, Arc::clone(&host) as Arc<dyn InterruptSink>)?;

@@ -56,7 +56,7 @@ struct Queue {
 
 impl Runtime {
     fn new(target: Target) -> Self {
-        let model = Model::of(target, Machine::of_its_own(target).unwrap()).unwrap();
+        let model = Model::of(target, Machine::of_its_own(target).unwrap(), None).unwrap();
         // SAFETY: a new private mapping touches no existing memory.
         let base = unsafe {
             let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
@@ -371,7 +371,7 @@ fn memory_is_registered_once_inside_the_aperture_and_freed_as_it_was_registered(
     assert!(matches!(model.register(MEMORY + PAGE_BYTES, PAGE_BYTES, READ_WRITE), Err(CallError::Map(_))));
     assert!(matches!(model.unregister(UNMAPPED, 1), Err(CallError::OtherLength { registered: PAGE_BYTES, .. })));
     assert!(matches!(model.unregister(UNMAPPED, PAGE_BYTES), Err(CallError::Map(_))));
-    let bare = Model::of(Target::Gfx942, Machine::of_its_own(Target::Gfx942).unwrap()).unwrap();
+    let bare = Model::of(Target::Gfx942, Machine::of_its_own(Target::Gfx942).unwrap(), None).unwrap();
     assert!(matches!(bare.register(MEMORY, PAGE_BYTES, READ_WRITE), Err(CallError::NoAperture { .. })));
 }
 
@@ -406,7 +406,7 @@ fn a_model_leaves_no_tree_of_its_own_behind_even_if_its_process_aborts() {
     let machine = Machine::of_its_own(Target::Gfx1100).unwrap();
     let root = machine.sysfs_root.clone();
     assert!(root.exists());
-    let _model = Model::of(Target::Gfx1100, machine).unwrap();
+    let _model = Model::of(Target::Gfx1100, machine, None).unwrap();
     assert!(!root.exists());
 }
 

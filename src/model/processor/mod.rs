@@ -16,6 +16,7 @@
 
 mod barrier;
 mod fault;
+mod injection;
 mod packet;
 mod pm4;
 mod scratch;
@@ -28,10 +29,11 @@ use std::sync::atomic::{Ordering, fence};
 
 use self::barrier::Condition;
 use self::fault::Refusal;
+use self::injection::{Fate, Hearing, LateCompletions};
 use self::packet::{Header, INVALID_HEADER, KernelDispatch, PACKET_BYTES, Packet, RawPacket};
 use self::scratch::{ScratchDesk, Supply};
 use self::shadow::{Shadow, Slot};
-use self::signal::Times;
+use self::signal::{Delivery, Times};
 use super::address::GpuVa;
 use super::bus::Bus;
 use super::compute::{self, Dispatch, Engine, InstructionBudget, Launch, Scratch, Step};
@@ -47,6 +49,7 @@ use super::target::Target;
 pub(super) use self::fault::FaultLog;
 pub use self::fault::QueueFault;
 pub(super) use self::signal::Event;
+use crate::faults::Injector;
 use crate::hsa::sys::amd_queue_t;
 
 /// Kernel dispatches of one queue that may run at the same time.
@@ -77,11 +80,16 @@ impl Ticket {
         Self { packet_index, kernel_object: packet.kernel_object(), completion, start }
     }
 
-    fn complete(&self, bus: &Bus<'_>, host: &mut HostLine) -> Result<(), Failure> {
+    fn complete(&self, bus: &Bus<'_>, faults: Option<&Injector>, host: &mut HostLine) -> Result<(), Failure> {
+        if self.completion.is_some() { self.signal(bus, faults, device_clock(), host) } else { Ok(()) }
+    }
+
+    /// Tells the completion signal that the packet ended at `end`.
+    fn signal(&self, bus: &Bus<'_>, faults: Option<&Injector>, end: u64, host: &mut HostLine) -> Result<(), Failure> {
         fence(Ordering::SeqCst);
         let Some(handle) = self.completion else { return Ok(()) };
-        let times = Times { start: self.start, end: device_clock() };
-        signal::complete(bus, handle, times, host).map_err(|fault| self.failed(fault.into()))
+        let times = Times { start: self.start, end };
+        signal::complete(bus, handle, times, Delivery::with(faults), host).map_err(|fault| self.failed(fault.into()))
     }
 
     fn failed(&self, refusal: Refusal) -> Failure {
@@ -104,6 +112,8 @@ struct Flight {
     ticket: Ticket,
     /// The queue's scratch memory, if the kernel uses it.
     scratch: Option<Scratch>,
+    /// What to run once more before the packet completes.
+    again: Option<Box<Launch>>,
 }
 
 /// A barrier packet that waits, and with it everything behind it.
@@ -121,12 +131,14 @@ pub(super) struct Workbench {
     engine: Engine,
     pub(super) host: HostLine,
     watch: Option<Watch>,
+    /// Set when the device is to fall off the bus.
+    pub(super) gone: bool,
 }
 
 impl Workbench {
     /// The bench of a device with these shader cores, made on the thread that will use it.
     pub(super) fn new(target: Target, protocol: HostProtocol, sink: Arc<dyn InterruptSink>) -> Self {
-        Self { target, engine: Engine::new(target), host: HostLine::new(protocol, sink), watch: Watch::this_thread() }
+        Self { target, engine: Engine::new(target), host: HostLine::new(protocol, sink), watch: Watch::this_thread(), gone: false }
     }
 
     /// What the net caught since the last call.
@@ -162,6 +174,10 @@ pub(super) struct QueueProcessor {
     gate: Option<Gate>,
     scratch: ScratchDesk,
     stopped: bool,
+    hearing: Hearing,
+    late: LateCompletions,
+    /// A packet that the device will not take, nor any behind it.
+    blocked: bool,
 }
 
 impl QueueProcessor {
@@ -177,7 +193,26 @@ impl QueueProcessor {
         let shadow = Shadow::new(memory, id)?;
         let flights = Vec::with_capacity(MAX_IN_FLIGHT);
         let scratch = ScratchDesk::new(descriptor.amd_queue);
-        Ok(Self { id, descriptor, bell, faults, shadow, next: read_index, flights, gate: None, scratch, stopped: false })
+        Ok(Self {
+            id,
+            descriptor,
+            bell,
+            faults,
+            shadow,
+            next: read_index,
+            flights,
+            gate: None,
+            scratch,
+            stopped: false,
+            hearing: Hearing::default(),
+            late: LateCompletions::default(),
+            blocked: false,
+        })
+    }
+
+    /// Makes the queue deaf to rings that say no more than the doorbell's last owner was told.
+    pub(super) fn inherit_doorbell(&mut self, published_end: u64) {
+        self.hearing.inherit(published_end);
     }
 
     pub(super) fn id(&self) -> QueueId {
@@ -195,7 +230,8 @@ impl QueueProcessor {
 
     /// Whether a turn could do anything. Touches no shared memory.
     pub(super) fn has_work(&self) -> bool {
-        !self.stopped && (self.bell.published_end() > self.next || self.gate.is_some() || !self.flights.is_empty())
+        let rung = !self.blocked && self.hearing.has_news(self.bell.published_end(), self.next);
+        !self.stopped && (rung || self.gate.is_some() || !self.flights.is_empty() || !self.late.is_empty())
     }
 
     /// One turn.
@@ -204,6 +240,10 @@ impl QueueProcessor {
             return Turn::Idle;
         }
         let outcome = self.launch(bus, bench).and_then(|launched| Ok(launched.max(self.execute(bus, bench)?)));
+        let outcome = match self.late.is_empty() {
+            true => outcome,
+            false => outcome.and_then(|turn| Ok(turn.max(self.late.deliver(turn, bus, bench)?))),
+        };
         let outcome = match bench.caught() {
             Some(caught) => outcome.and(Err(self.blame(caught))),
             None => outcome,
@@ -227,27 +267,29 @@ impl QueueProcessor {
                 if !gate.condition.poll(&bus.memory).map_err(|fault| gate.ticket.failed(fault.into()))? {
                     break;
                 }
-                gate.ticket.complete(bus, &mut bench.host)?;
+                let ticket = gate.ticket;
                 self.gate = None;
+                self.complete(ticket, bus, bench)?;
                 turn = Turn::Progressed;
             }
-            if self.bell.published_end() <= self.next || self.flights.len() == MAX_IN_FLIGHT {
+            let rung = self.hearing.published_end(self.bell.published_end(), bus.faults());
+            if rung <= self.next || self.blocked || self.flights.len() == MAX_IN_FLIGHT {
                 break;
             }
             let packet_index = self.next;
             let fetched = self.fetch(bus, bench).map_err(|refusal| Failure { packet_index, kernel_object: None, refusal })?;
-            let Some(packet) = fetched else { break };
+            let Some((packet, fate)) = fetched else { break };
             turn = Turn::Progressed;
-            self.enter(bus, packet_index, &packet, bench)?;
+            self.enter(bus, packet_index, &packet, fate, bench)?;
         }
         Ok(turn)
     }
 
     /// Copies the packet at the head of the ring and frees its slot; `None` while it is not published or may not launch yet.
-    fn fetch(&mut self, bus: &Bus<'_>, bench: &Workbench) -> Result<Option<RawPacket>, Refusal> {
+    fn fetch(&mut self, bus: &Bus<'_>, bench: &mut Workbench) -> Result<Option<(RawPacket, Fate)>, Refusal> {
         let slot = self.slot_of(self.next);
         let header = Header(bus.memory.load_acquire_u32(slot)? as u16);
-        if !header.is_published() || (header.waits_for_all_before() && !self.flights.is_empty()) {
+        if !header.is_published() || (header.waits_for_all_before() && !(self.flights.is_empty() && self.late.is_empty())) {
             return Ok(None);
         }
         let mut packet = RawPacket([0; 8]);
@@ -255,12 +297,27 @@ impl QueueProcessor {
         if !self.has_scratch_for(&packet, bus, bench)? {
             return Ok(None);
         }
+        let fate = bus.faults().map_or(Fate::Normal, |faults| Fate::of(&packet, faults));
+        match fate {
+            Fate::Ignored => {
+                self.blocked = true;
+                return Ok(None);
+            }
+            Fate::DeviceGone => {
+                self.blocked = true;
+                bench.gone = true;
+                return Ok(None);
+            }
+            _ => {}
+        }
         bus.memory.store_u16(slot, INVALID_HEADER)?;
         self.next += 1;
         // A plain write, but not before the slot is copied and marked: whoever sees the new index may fill the slot.
         fence(Ordering::Release);
-        bus.memory.store_u64(self.descriptor.amd_queue + READ_INDEX, self.next)?;
-        Ok(Some(packet))
+        if !bus.faults().is_some_and(injection::read_index_sticks) {
+            bus.memory.store_u64(self.descriptor.amd_queue + READ_INDEX, self.next)?;
+        }
+        Ok(Some((packet, fate)))
     }
 
     /// Whether the packet may launch as far as private memory goes. It stays in the ring until then, because that is where the
@@ -280,9 +337,22 @@ impl QueueProcessor {
     }
 
     /// Starts the active phase of a packet.
-    fn enter(&mut self, bus: &Bus<'_>, packet_index: u64, packet: &RawPacket, bench: &mut Workbench) -> Result<(), Failure> {
+    fn enter(
+        &mut self,
+        bus: &Bus<'_>,
+        packet_index: u64,
+        packet: &RawPacket,
+        fate: Fate,
+        bench: &mut Workbench,
+    ) -> Result<(), Failure> {
         fence(Ordering::SeqCst);
         let ticket = Ticket::new(packet_index, packet);
+        match fate {
+            Fate::Lost => return Ok(()),
+            Fate::Skipped => return self.complete(ticket, bus, bench),
+            Fate::Failed(error) => return Err(ticket.failed(Refusal::new(error, "an error that a fault plan asked for"))),
+            _ => {}
+        }
         let kernel = match packet.decode().map_err(|refusal| ticket.failed(refusal))? {
             Packet::Barrier(condition) => {
                 self.gate = Some(Gate { condition, ticket });
@@ -290,11 +360,20 @@ impl QueueProcessor {
             }
             Packet::Commands(buffer) => {
                 pm4::execute(buffer, &bus.memory).map_err(|refusal| ticket.failed(refusal))?;
-                return ticket.complete(bus, &mut bench.host);
+                // Housekeeping of the runtime's, without which it does not get as far as a packet of the application's.
+                return ticket.complete(bus, None, &mut bench.host);
             }
             Packet::Dispatch(kernel) => kernel,
         };
-        self.start(bus, ticket, packet, &kernel, bench)
+        self.start(bus, ticket, packet, &kernel, fate, bench)
+    }
+
+    /// Completes a packet, or makes a note of it where the completion is to be late.
+    fn complete(&mut self, ticket: Ticket, bus: &Bus<'_>, bench: &mut Workbench) -> Result<(), Failure> {
+        match bus.faults() {
+            Some(faults) if ticket.completion.is_some() && self.late.take(ticket, faults) => Ok(()),
+            faults => ticket.complete(bus, faults, &mut bench.host),
+        }
     }
 
     fn start(
@@ -303,6 +382,7 @@ impl QueueProcessor {
         ticket: Ticket,
         packet: &RawPacket,
         kernel: &KernelDispatch,
+        fate: Fate,
         bench: &mut Workbench,
     ) -> Result<(), Failure> {
         let scratch = match (kernel.private_segment_bytes, bench.host.protocol().scratch) {
@@ -328,7 +408,8 @@ impl QueueProcessor {
             scratch,
         };
         let dispatch = bench.engine.launch(&launch, bus).map_err(|error| ticket.failed(error.into()))?;
-        self.flights.push(Flight { dispatch, slot, ticket, scratch });
+        let again = (fate == Fate::Twice).then(|| Box::new(launch));
+        self.flights.push(Flight { dispatch, slot, ticket, scratch, again });
         Ok(())
     }
 
@@ -346,11 +427,17 @@ impl QueueProcessor {
                     turn = turn.max(Turn::Running);
                     index += 1;
                 }
+                Step::Finished if flight.again.is_some() => {
+                    turn = Turn::Progressed;
+                    let Some(launch) = flight.again.take() else { continue };
+                    let dispatch = bench.engine.launch(&launch, bus).map_err(|error| flight.ticket.failed(error.into()))?;
+                    bench.engine.recycle(std::mem::replace(&mut flight.dispatch, dispatch));
+                }
                 Step::Finished => {
                     let flight = self.flights.swap_remove(index);
                     self.shadow.release(flight.slot);
                     // The host waits for the completion, and nobody for the engine.
-                    let completed = flight.ticket.complete(bus, &mut bench.host);
+                    let completed = self.complete(flight.ticket, bus, bench);
                     bench.engine.recycle(flight.dispatch);
                     completed?;
                     turn = Turn::Progressed;
@@ -365,6 +452,7 @@ impl QueueProcessor {
     fn stop(&mut self, bus: &Bus<'_>, failure: Failure, bench: &mut Workbench) {
         self.stopped = true;
         self.gate = None;
+        self.late = LateCompletions::default();
         for flight in self.flights.drain(..) {
             bench.engine.recycle(flight.dispatch);
         }

@@ -86,6 +86,11 @@ impl RawPacket {
         self.va_at(56)
     }
 
+    /// Whether this is one of the vendor's packets, which runtimes send on their own account.
+    pub(super) fn is_vendor_specific(&self) -> bool {
+        Header(self.u16_at(0)).kind() == sys::HSA_PACKET_TYPE_VENDOR_SPECIFIC
+    }
+
     /// The kernel descriptor's address, if this is a kernel dispatch.
     pub(super) fn kernel_object(&self) -> Option<GpuVa> {
         (Header(self.u16_at(0)).kind() == sys::HSA_PACKET_TYPE_KERNEL_DISPATCH).then(|| GpuVa(self.0[4]))

@@ -3,6 +3,7 @@
 use std::mem::offset_of;
 use std::sync::atomic::{Ordering, fence};
 
+use crate::faults::{Fault, Injector};
 use crate::hsa::sys::{AMD_SIGNAL_KIND_USER, amd_signal_t};
 use crate::model::address::GpuVa;
 use crate::model::bus::{Admission, Bus};
@@ -86,22 +87,62 @@ pub(super) fn load_acquire(memory: &MapView<'_>, signal: GpuVa) -> Result<i64, M
     memory.load_acquire_u64(signal + VALUE).map(|value| value as i64)
 }
 
+/// How a completion reaches its signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Delivery {
+    decrement: i64,
+    times: u32,
+    raises_event: bool,
+}
+
+impl Delivery {
+    /// Once, by one, with its event.
+    pub(super) const RIGHT: Self = Self { decrement: 1, times: 1, raises_event: true };
+
+    /// What these faults make of the next completion.
+    pub(super) fn with(faults: Option<&Injector>) -> Self {
+        faults.map_or(Self::RIGHT, Self::struck)
+    }
+
+    #[cold]
+    fn struck(faults: &Injector) -> Self {
+        let decrement = faults.strike(|fault| match fault {
+            Fault::SignalDecrement(decrement) => Some(decrement.value()),
+            _ => None,
+        });
+        let times = faults.strike(|fault| match fault {
+            Fault::SignalDropped => Some(0),
+            Fault::SignalTwice => Some(2),
+            _ => None,
+        });
+        Self { decrement: decrement.unwrap_or(1), times: times.unwrap_or(1), raises_event: !faults.strikes(Fault::EventNotRaised) }
+    }
+}
+
 /// Completes a packet: timestamps by plain writes, then the value goes down by one AtomicOp, and only if that arrives does the
 /// signal's event fire.
-pub(super) fn complete(bus: &Bus<'_>, signal: GpuVa, times: Times, host: &mut HostLine) -> Result<(), MemoryFault> {
-    let event = Event::of(&bus.memory, signal, host.protocol().events)?;
+pub(super) fn complete(
+    bus: &Bus<'_>,
+    signal: GpuVa,
+    times: Times,
+    delivery: Delivery,
+    host: &mut HostLine,
+) -> Result<(), MemoryFault> {
+    let event = Event::of(&bus.memory, signal, host.protocol().events)?.filter(|_| delivery.raises_event);
     bus.memory.store_u64(signal + START, times.start)?;
     bus.memory.store_u64(signal + END, times.end)?;
-    let minus_one = u64::MAX;
-    let announce = || {
-        if let Some(event) = event {
-            event.announce(host);
+    let addend = delivery.decrement.wrapping_neg().cast_unsigned();
+    for _ in 0..delivery.times {
+        let announce = || {
+            if let Some(event) = event {
+                event.announce(host);
+            }
+        };
+        if bus.add_u64_announced(signal + VALUE, addend, announce)? == Admission::Performed
+            && let Some(event) = event
+        {
+            event.confirm(&bus.memory, host);
         }
-    };
-    if bus.add_u64_announced(signal + VALUE, minus_one, announce)? == Admission::Performed
-        && let Some(event) = event
-    {
-        event.confirm(&bus.memory, host);
     }
     Ok(())
 }

@@ -17,6 +17,7 @@ use super::pages::SharedMemory;
 use super::path::ModelledPath;
 use super::region::Region;
 use super::registers::{BusMaster, RegisterFile, Works};
+use crate::faults::FaultPlan;
 use crate::model::address::GpuVa;
 use crate::model::endpoint_registers::VRAM_BYTES;
 use crate::model::gpu::{GpuConfig, GpuError, InterruptSink};
@@ -30,7 +31,7 @@ use crate::pci::tree::TreeError;
 pub type Log = Arc<dyn Fn(fmt::Arguments<'_>) + Send + Sync>;
 
 /// Which endpoint to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct EndpointOptions {
     /// What its shader cores are.
     pub target: Target,
@@ -40,6 +41,8 @@ pub struct EndpointOptions {
     pub completer: EndpointCompleter,
     /// What stands above it.
     pub path: ModelledPath,
+    /// What it is to do wrong.
+    pub faults: Option<FaultPlan>,
 }
 
 /// Why an endpoint cannot be set up or reset.
@@ -123,6 +126,7 @@ impl Endpoint {
             sysfs_root: tree.path().to_owned(),
             endpoint: endpoint.to_string(),
             host: HostProtocol::EMBEDDED,
+            faults: options.faults.clone(),
         };
         Ok(Self {
             doorbells: Doorbells::new().map_err(system("the doorbells"))?,
@@ -135,6 +139,11 @@ impl Endpoint {
             log,
             _tree: tree,
         })
+    }
+
+    /// Whether the device has fallen off the bus, from where no reset brings it back.
+    fn is_gone(&self) -> bool {
+        self.gpu.gpu().is_some_and(crate::model::gpu::Gpu::is_gone)
     }
 
     /// Tells the log.
@@ -158,6 +167,11 @@ impl Endpoint {
     /// The access is not inside it.
     pub fn read(&mut self, region: Region, offset: u64, data: &mut [u8]) -> Result<(), AccessError> {
         let length = data.len();
+        if self.is_gone() {
+            // Nobody answers, and the root complex makes all ones of it (PCIe 2.3.2).
+            data.fill(0xff);
+            return Ok(());
+        }
         let done = match region {
             Region::Vram => self.gpu.vram().read(offset, data),
             Region::Doorbells => self.doorbells.page().read(offset, data),
@@ -176,6 +190,9 @@ impl Endpoint {
     /// The access is not inside it.
     pub fn write(&mut self, region: Region, offset: u64, data: &[u8]) -> Result<(), AccessError> {
         let outside = AccessError { region, offset, length: data.len() };
+        if self.is_gone() {
+            return Ok(());
+        }
         match region {
             Region::Vram => self.gpu.vram().write(offset, data).ok_or(outside),
             Region::Doorbells => self.doorbells.page().write(offset, data).ok_or(outside),
@@ -259,6 +276,9 @@ impl Endpoint {
     /// # Errors
     /// The device does not start again; then every command fails until the next reset.
     pub fn reset(&mut self) -> Result<(), EndpointError> {
+        if self.is_gone() {
+            return Ok(());
+        }
         self.doorbells.reset();
         let published = self.config.reset();
         self.registers = RegisterFile::default();

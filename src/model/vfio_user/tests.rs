@@ -36,7 +36,13 @@ pub(super) fn direct(root_port: Completers) -> ModelledPath {
 }
 
 pub(super) fn options(path: ModelledPath) -> EndpointOptions {
-    EndpointOptions { target: Target::Gfx803, requester: RequesterEnable::Writable, completer: EndpointCompleter::Advertised, path }
+    EndpointOptions {
+        target: Target::Gfx803,
+        requester: RequesterEnable::Writable,
+        completer: EndpointCompleter::Advertised,
+        path,
+        faults: None,
+    }
 }
 
 pub(super) struct Rig {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Device, DeviceError, Doorbell, Interrupts};
+use crate::faults::FaultPlan;
 use crate::model::address::GpuVa;
 use crate::model::fabric::FabricCounters;
 use crate::model::gpu::{Gpu, GpuConfig, InterruptSink, QueueDescriptor, QueueId};
@@ -40,6 +41,7 @@ impl InProcess {
             sysfs_root: machine.sysfs_root.clone(),
             endpoint: machine.endpoint.to_string(),
             host: HostProtocol::EMBEDDED,
+            faults: FaultPlan::of_environment()?,
         };
         let gpu = Gpu::start(&config, interrupts).map_err(DeviceError::from)?;
         let identity = Identity { bdf: machine.endpoint, device_id: machine.device_id, product: PRODUCT };

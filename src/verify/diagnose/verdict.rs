@@ -24,6 +24,12 @@ pub fn verdict(bed: &BedReport, devices: &[DeviceReport]) -> Verdict {
             format!("{} ({}): {}", device.bdf.as_deref().unwrap_or("a device"), device.gfx, device.diagnosis.summary)
         }
     };
+    on_bed(bed, code, &summary)
+}
+
+/// The same for any work on a bed: `summary` says what `code` follows from.
+#[must_use]
+pub fn on_bed(bed: &BedReport, code: ExitCode, summary: &str) -> Verdict {
     match (bed.kind, code) {
         (BedKind::EmbeddedSelfTest, ExitCode::CheckFailed) => Verdict {
             word: VerdictWord::Fail,

@@ -127,7 +127,11 @@ fn counted(outcome: Outcome, evidence: &Evidence) -> Outcome {
     }
 }
 
-fn select_code(agent: &Agent) -> Result<kernels::CodeObject, String> {
+/// The kernels for an agent: those of the first of its instruction sets that has any.
+///
+/// # Errors
+/// None has; which are missing.
+pub fn select_code(agent: &Agent) -> Result<kernels::CodeObject, String> {
     let mut missing = format!("agent {} has no instruction set", agent.name());
     for isa in agent.isas() {
         match kernels::select(isa) {

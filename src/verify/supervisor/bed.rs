@@ -13,7 +13,7 @@ use crate::pci::sysfs::SysfsRoot;
 use crate::report::{BedKind, BedReport};
 use crate::verify::error::VerifyError;
 use crate::verify::event::PlannedRuntime;
-use crate::verify::request::{RequestedRuntime, VerifyRequest};
+use crate::verify::request::{PlaceRequest, RequestedRuntime};
 
 use super::guest_bed;
 use super::no_gpu::{Explanation, Finding};
@@ -56,7 +56,7 @@ pub enum Rules {
 ///
 /// # Errors
 /// The runtime cannot be opened, or the dump to replay does not fit or cannot be read.
-pub fn prepare(request: &VerifyRequest) -> Result<ReadyBed, VerifyError> {
+pub fn prepare(request: &PlaceRequest) -> Result<ReadyBed, VerifyError> {
     let choice = match (&request.replay, &request.runtime) {
         // A dump can only be meant for the embedded device, so asking for one is asking for that.
         (Some(_), RequestedRuntime::Choice(RuntimeChoice::Auto | RuntimeChoice::Embedded)) => {
@@ -79,7 +79,7 @@ pub fn prepare(request: &VerifyRequest) -> Result<ReadyBed, VerifyError> {
 }
 
 /// A runtime library with the device that it has: hardware, unless the environment gives it a model in its place.
-fn library_bed(request: &VerifyRequest, library: PathBuf) -> Result<ReadyBed, VerifyError> {
+fn library_bed(request: &PlaceRequest, library: PathBuf) -> Result<ReadyBed, VerifyError> {
     let runtime = library.display().to_string();
     let (report, sysfs, tree) = match std::env::var_os(MODEL_VARIABLE) {
         None => {
@@ -116,11 +116,11 @@ pub(super) fn temporary_directory() -> Result<TempDir, VerifyError> {
 ///
 /// # Errors
 /// The bed cannot be laid out.
-pub fn self_test(request: &VerifyRequest, reason: String) -> Result<ReadyBed, VerifyError> {
+pub fn self_test(request: &PlaceRequest, reason: String) -> Result<ReadyBed, VerifyError> {
     embedded(request, BedKind::EmbeddedSelfTest, Some(reason))
 }
 
-fn embedded(request: &VerifyRequest, kind: BedKind, reason: Option<String>) -> Result<ReadyBed, VerifyError> {
+fn embedded(request: &PlaceRequest, kind: BedKind, reason: Option<String>) -> Result<ReadyBed, VerifyError> {
     let replay_error = |path: &PathBuf, reason: String| VerifyError::Replay { path: path.clone(), reason };
     let dump = match &request.replay {
         Some(path) => {

@@ -10,7 +10,7 @@ use crate::pci::{Bdf, ConfigOffset, ConfigSpace, registers};
 use crate::report::{AtomicsMode, BedKind, BedReport, RequesterReadback};
 use crate::verify::error::VerifyError;
 use crate::verify::event::PlannedRuntime;
-use crate::verify::request::VerifyRequest;
+use crate::verify::request::PlaceRequest;
 
 use super::bed::{ReadyBed, Rules, temporary_directory};
 use super::process::Launcher;
@@ -24,7 +24,7 @@ const ENDPOINT: (u16, u16) = (0x1002, 0x7300);
 ///
 /// # Errors
 /// There is no endpoint, or vfio-pci cannot have it.
-pub fn prepare(request: &VerifyRequest) -> Result<ReadyBed, VerifyError> {
+pub fn prepare(request: &PlaceRequest) -> Result<ReadyBed, VerifyError> {
     let sysfs = request.sysfs_root.clone().map_or_else(SysfsRoot::default, SysfsRoot::new);
     let named = env::var(DEVICE_ENV).ok().filter(|address| !address.is_empty());
     let endpoint = match named {

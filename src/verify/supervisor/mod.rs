@@ -1,27 +1,28 @@
 //! The supervisor: never touches the device itself, and so always lives to tell.
 
-mod bed;
+pub mod bed;
 mod guest_bed;
-mod interrupt;
+pub mod interrupt;
 mod kfd_answer;
-mod no_gpu;
+pub mod no_gpu;
+pub mod opening;
 mod path;
-mod process;
+pub mod process;
 mod requester;
-mod rocr_bed;
-mod session;
+pub mod rocr_bed;
+pub mod session;
+pub mod survey;
 
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::hsa::RuntimeChoice;
 use crate::pci::Bdf;
 use crate::pci::tree::FABRIC_COUNTERS_FILE;
 use crate::report::{
-    AtomicsMode, BedKind, BedReport, CaseReport, DeviceReport, DocumentKind, Doorbell, Evidence, FabricCounters, Outcome,
-    PathReport, Prediction, Report, RequesterReadback, RunReport, Standing, Tool,
+    AtomicsMode, CaseReport, DeviceReport, DocumentKind, Doorbell, Evidence, FabricCounters, Outcome, PathReport, Prediction,
+    Report, RequesterReadback, RunReport, Standing, Tool,
 };
 
 use super::Observer;
@@ -30,26 +31,27 @@ use super::diagnose::cause::Cause;
 use super::diagnose::device::DeviceFacts;
 use super::diagnose::{Expectation, RunFacts, case, device, verdict};
 use super::error::VerifyError;
-use super::event::{AgentSummary, Gate, Observation, Pace, WorkerPlan};
-use super::request::{AtomicsSelection, DeviceSelector, Milliseconds, RequestedRuntime, VerifyRequest};
+use super::event::{AgentSummary, Observation, Pace, WorkerPlan};
+use super::request::{Milliseconds, VerifyRequest};
 
 use bed::{ReadyBed, Rules};
-use guest_bed::AfterOpening;
 use interrupt::Interrupts;
-use no_gpu::{Explanation, Finding};
+use opening::Opened;
 use process::{Launcher, Worker};
 use requester::Requester;
 use rocr_bed::Treatment;
-use session::{Gatekeeper, Listener, NoGate, Roster};
+use session::{Listener, Roster};
+use survey::{Survey, Switch};
 
 /// See [`super::run`].
 pub fn run(request: &VerifyRequest, observer: &mut dyn Observer) -> Result<Report, VerifyError> {
     let (started, clock) = (SystemTime::now(), Instant::now());
     let cases = catalogue::select(&request.cases)?;
     let interrupts = Interrupts::catch();
-    let Opened { bed, roster: Roster { runtime, agents, event_aborts }, opening_crash, no_gpu } = open(request, &interrupts)?;
-    let chosen = choose(request.device, &agents, &bed.report)?;
-    let modes = modes(request.atomics, &bed.report);
+    let Opened { bed, roster: Roster { runtime, agents, event_aborts }, opening_crash, no_gpu } =
+        opening::open(&request.place, &interrupts)?;
+    let chosen = opening::choose(request.place.device, &agents, &bed.report)?;
+    let modes = opening::modes(request.place.atomics, &bed.report);
     observer.planned(chosen.len() * modes.len() * cases.len());
     let mut bench = Bench { request, bed: &bed, interrupts: &interrupts, cases: &cases, observer, opening_crash, event_aborts };
     let devices = chosen.iter().map(|agent| bench.device(agent, modes)).collect::<Result<Vec<_>, _>>()?;
@@ -68,122 +70,6 @@ pub fn run(request: &VerifyRequest, observer: &mut dyn Observer) -> Result<Repor
     })
 }
 
-/// A bed with its GPUs.
-struct Opened {
-    bed: ReadyBed,
-    roster: Roster,
-    /// What the first worker died of while it opened the runtime, if a second one did not.
-    opening_crash: Option<String>,
-    /// Why the bed is a self-test, if it is one.
-    no_gpu: Option<Explanation>,
-}
-
-/// Prepares the bed and asks it for its GPUs. Where the user left the choice, a runtime without a GPU makes it a self-test; where
-/// the user did not, that is an error which says what is missing.
-fn open(request: &VerifyRequest, interrupts: &Interrupts) -> Result<Opened, VerifyError> {
-    let mut bed = bed::prepare(request)?;
-    let library = || no_gpu::library(&RuntimeChoice::Path(PathBuf::from(&bed.report.runtime)));
-    let finding = match enumerate(&bed, interrupts) {
-        Ok((roster, opening_crash)) if !roster.agents.is_empty() => {
-            if bed.rules == Rules::RocrModel {
-                let said = &roster.runtime;
-                bed.report.rocr = bed.report.rocr.or_else(|| said.rocm_release.clone()).or_else(|| said.build.clone());
-            }
-            let self_test = bed.report.kind == BedKind::EmbeddedSelfTest;
-            let no_gpu = if self_test { Finding::of_system().map(Explanation::here) } else { None };
-            return Ok(Opened { bed, roster, opening_crash, no_gpu });
-        }
-        Ok(_) if bed.report.kind == BedKind::Hardware => Finding::ListsNone { library: library() },
-        Err(VerifyError::Runtime(reason)) if bed.report.kind == BedKind::Hardware => {
-            Finding::Refused { library: library(), reason }
-        }
-        Err(VerifyError::Runtime(reason)) if bed.rules == Rules::Guest => return Err(VerifyError::Guest(reason)),
-        Ok(_) if bed.rules == Rules::RocrModel => {
-            return Err(VerifyError::RocrModel(format!("{} ({}): it lists no GPU", bed.report.rocr_model(), bed.report.runtime)));
-        }
-        Err(VerifyError::Runtime(reason)) if bed.rules == Rules::RocrModel => {
-            return Err(VerifyError::RocrModel(format!("{} ({}): {reason}", bed.report.rocr_model(), bed.report.runtime)));
-        }
-        Ok(_) => return Err(VerifyError::Runtime(format!("{}: it lists no GPU{}", bed.report.runtime, aside(&bed.report)))),
-        Err(VerifyError::Runtime(reason)) => {
-            return Err(VerifyError::Runtime(format!("{}: {reason}{}", bed.report.runtime, aside(&bed.report))));
-        }
-        Err(error) => return Err(error),
-    };
-    let reason = match &finding {
-        Finding::Refused { reason, .. } => format!("{}: {reason}", bed.report.runtime),
-        _ => format!("{}: it lists no GPU", bed.report.runtime),
-    };
-    let explanation = Explanation::here(finding);
-    if request.runtime != RequestedRuntime::Choice(RuntimeChoice::Auto) {
-        return Err(VerifyError::NoGpu(explanation.to_string()));
-    }
-    let bed = bed::self_test(request, reason)?;
-    let (roster, opening_crash) = enumerate(&bed, interrupts)?;
-    Ok(Opened { bed, roster, opening_crash, no_gpu: Some(explanation) })
-}
-
-/// What is special about the bed, after a sentence.
-fn aside(bed: &BedReport) -> String {
-    bed.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default()
-}
-
-/// The GPUs of a bed. A worker that dies here gets one more chance, and its death is remembered.
-fn enumerate(bed: &ReadyBed, interrupts: &Interrupts) -> Result<(Roster, Option<String>), VerifyError> {
-    let plan = WorkerPlan {
-        supervisor: std::process::id(),
-        runtime: bed.runtime.clone(),
-        agent: 0,
-        cases: Vec::new(),
-        pace: Pace { timeout: Milliseconds::DEFAULT_TIMEOUT, quiet: None },
-        fabric: None,
-        gate: Gate::Open,
-    };
-    let mut launch = |plan: &WorkerPlan| Ok(Box::new(bed.launcher.launch(plan)?) as Box<dyn Worker>);
-    match session::enumerate(&plan, &mut launch, interrupts) {
-        Ok(roster) => Ok((roster, None)),
-        Err(VerifyError::WorkerDied { signal, .. }) => Ok((session::enumerate(&plan, &mut launch, interrupts)?, Some(signal))),
-        Err(error) => Err(error),
-    }
-}
-
-/// The agents that the user selected.
-fn choose<'a>(wanted: DeviceSelector, agents: &'a [AgentSummary], bed: &BedReport) -> Result<Vec<&'a AgentSummary>, VerifyError> {
-    let at = |bdf: &Bdf, agent: &AgentSummary| agent.bdf.as_deref().and_then(|text| text.parse().ok()).as_ref() == Some(bdf);
-    let chosen: Vec<_> = match wanted {
-        DeviceSelector::First => agents.iter().take(1).collect(),
-        DeviceSelector::All => agents.iter().collect(),
-        DeviceSelector::Index(index) => agents.iter().filter(|agent| agent.index == index).collect(),
-        DeviceSelector::Bdf(bdf) => agents.iter().filter(|agent| at(&bdf, agent)).collect(),
-    };
-    if !chosen.is_empty() {
-        return Ok(chosen);
-    }
-    let found = agents
-        .iter()
-        .map(|agent| {
-            format!("{}: {} ({}) at {}", agent.index, agent.name, agent.gfx, agent.bdf.as_deref().unwrap_or("an unknown address"))
-        })
-        .collect::<Vec<_>>()
-        .join(", ");
-    let found = if found.is_empty() { "none".to_owned() } else { found };
-    Err(VerifyError::NoSuchDevice { wanted, found, self_test: bed.reason.clone() })
-}
-
-/// The states of AtomicOps to run in, in order: off first, so that the machine is left as it works.
-fn modes(wanted: Option<AtomicsSelection>, bed: &BedReport) -> &'static [AtomicsMode] {
-    let default = match (bed.kind, &bed.replay) {
-        (BedKind::Embedded | BedKind::EmbeddedSelfTest | BedKind::RocrModel, None) => AtomicsSelection::Both,
-        (BedKind::Hardware | BedKind::UnaskedModel | BedKind::Guest, _) | (_, Some(_)) => AtomicsSelection::AsFound,
-    };
-    match wanted.unwrap_or(default) {
-        AtomicsSelection::AsFound => &[AtomicsMode::AsFound],
-        AtomicsSelection::On => &[AtomicsMode::On],
-        AtomicsSelection::Off => &[AtomicsMode::Off],
-        AtomicsSelection::Both => &[AtomicsMode::Off, AtomicsMode::On],
-    }
-}
-
 /// Everything the runs of all devices share.
 struct Bench<'a> {
     request: &'a VerifyRequest,
@@ -197,35 +83,14 @@ struct Bench<'a> {
 
 impl Bench<'_> {
     fn device(&mut self, agent: &AgentSummary, modes: &[AtomicsMode]) -> Result<DeviceReport, VerifyError> {
-        let bdf: Option<Bdf> = agent.bdf.as_deref().and_then(|text| text.parse().ok());
-        let path = match &bdf {
-            Some(bdf) => path::read(&self.bed.sysfs, bdf),
-            None => Err("the runtime does not say where the device is on the PCI bus".to_owned()),
-        };
-        // A topology that we wrote is nothing that KFD says.
-        let node =
-            bdf.as_ref().filter(|_| self.bed.rules != Rules::RocrModel).and_then(|bdf| kfd_answer::node(&self.bed.sysfs, bdf));
-        let prediction = kfd_answer::prediction(&agent.gfx, node.as_ref());
-        let prediction = match self.bed.rules {
-            Rules::Plain | Rules::Guest => prediction,
-            Rules::RocrModel => rocr_bed::prediction(&prediction),
-        };
-        let kfd = kfd_answer::report(&agent.gfx, node.as_ref(), path.as_ref().ok());
-        let mut requester = match modes {
-            [AtomicsMode::AsFound] if self.bed.rules == Rules::Plain => None,
-            _ => Some(Requester::open(&self.bed.sysfs, bdf, &agent.name)?),
-        };
+        let Survey { bdf, path, prediction, kfd } = Survey::of(self.bed, agent);
+        let mut requester = Switch::open(self.bed, bdf, &agent.name, modes)?;
         let mut runs = Vec::new();
         for mode in modes {
-            let readback = match &mut requester {
-                Some(requester) => requester.enter(*mode)?,
-                None => path::as_found(path.as_ref().map_err(String::as_str)),
-            };
-            runs.push(self.run(agent, bdf, *mode, &readback, path.as_ref().ok(), &prediction, requester.as_mut())?);
+            let readback = requester.enter(*mode, path.as_ref().map_err(String::as_str))?;
+            runs.push(self.run(agent, bdf, *mode, &readback, path.as_ref().ok(), &prediction, requester.bit())?);
         }
-        if let Some(requester) = &mut requester {
-            requester.restore()?;
-        }
+        requester.restore()?;
         let short_bdf = bdf.map(|bdf| bdf.short());
         let facts = DeviceFacts { short_bdf: short_bdf.as_deref(), path: path.as_ref().ok() };
         let diagnosis = device::diagnose(&facts, &runs);
@@ -263,18 +128,14 @@ impl Bench<'_> {
             .clone()
             .or_else(|| bdf.map(|bdf| self.bed.sysfs.device_dir(&bdf).join(FABRIC_COUNTERS_FILE)).filter(|file| file.exists()));
         let mut read_back = requester.clone();
-        let mut gatekeeper: Box<dyn Gatekeeper> = match (self.bed.rules, switch) {
-            (Rules::RocrModel, Some(requester)) => Box::new(Switching { requester, mode }),
-            (Rules::Guest, Some(requester)) => Box::new(AfterOpening { requester, mode, readback: &mut read_back }),
-            _ => Box::new(NoGate),
-        };
+        let mut gatekeeper = survey::gatekeeper(self.bed.rules, switch, mode, &mut read_back);
         let mut plan = WorkerPlan {
             supervisor: std::process::id(),
             runtime: self.bed.runtime.clone(),
             agent: agent.index,
-            gate: if self.bed.rules == Rules::Plain { Gate::Open } else { Gate::AfterLoading },
+            gate: survey::gate(self.bed.rules),
             cases: self.cases.iter().map(|case| case.name.to_owned()).collect(),
-            pace: Pace { timeout: self.request.timeout.unwrap_or(Milliseconds::DEFAULT_TIMEOUT), quiet },
+            pace: Pace { timeout: self.request.place.timeout.unwrap_or(Milliseconds::DEFAULT_TIMEOUT), quiet },
             fabric: fabric_file,
         };
         let place = agent.bdf.as_ref().map(|bdf| format!(" at {bdf}")).unwrap_or_default();
@@ -317,22 +178,6 @@ fn groups(rules: Rules, cases: &[String]) -> Vec<(Treatment, &[String])> {
     };
     let alike = cases.chunk_by(|one, next| treatment(one) == treatment(next));
     alike.filter_map(|group| Some((treatment(group.first()?), group))).collect()
-}
-
-/// Lets a runtime open with AtomicOps, and takes them away where the run is to be without.
-struct Switching<'a> {
-    requester: &'a mut Requester,
-    mode: AtomicsMode,
-}
-
-impl Gatekeeper for Switching<'_> {
-    fn opening(&mut self) -> Result<(), VerifyError> {
-        self.requester.enter(AtomicsMode::On).map(drop)
-    }
-
-    fn loaded(&mut self) -> Result<(), VerifyError> {
-        self.requester.enter(self.mode).map(drop)
-    }
 }
 
 /// Turns observations into reports as they come.
@@ -474,51 +319,5 @@ mod tests {
         assert!(matches!(treatments[1], Treatment::Untestable(_)));
         assert_eq!(treatments[3], Treatment::WithInterrupts);
         assert!(groups(Rules::RocrModel, &[]).is_empty());
-    }
-
-    fn bed(kind: BedKind, replay: Option<&str>) -> BedReport {
-        BedReport { kind, runtime: "x".to_owned(), rocr: None, reason: None, replay: replay.map(str::to_owned) }
-    }
-
-    fn agents() -> Vec<AgentSummary> {
-        let agent = |index, bdf: &str| AgentSummary {
-            index,
-            bdf: Some(bdf.to_owned()),
-            name: "Fiji".to_owned(),
-            gfx: "gfx803".to_owned(),
-            facts: Default::default(),
-        };
-        vec![agent(0, "0000:0b:00.0"), agent(1, "0000:0c:00.0")]
-    }
-
-    #[test]
-    fn both_states_is_the_default_on_the_software_gpu_and_as_found_everywhere_else() {
-        let both = [AtomicsMode::Off, AtomicsMode::On];
-        assert_eq!(modes(None, &bed(BedKind::Embedded, None)), both);
-        assert_eq!(modes(None, &bed(BedKind::EmbeddedSelfTest, None)), both);
-        assert_eq!(modes(None, &bed(BedKind::RocrModel, None)), both);
-        assert_eq!(modes(None, &bed(BedKind::UnaskedModel, None)), [AtomicsMode::AsFound]);
-        assert_eq!(modes(None, &bed(BedKind::Guest, None)), [AtomicsMode::AsFound]);
-        assert_eq!(modes(None, &bed(BedKind::Embedded, Some("dump"))), [AtomicsMode::AsFound]);
-        assert_eq!(modes(None, &bed(BedKind::Hardware, None)), [AtomicsMode::AsFound]);
-        assert_eq!(modes(Some(AtomicsSelection::Both), &bed(BedKind::Hardware, None)), both);
-    }
-
-    #[test]
-    fn devices_are_selected_by_address_position_or_all() {
-        let (agents, bed) = (agents(), bed(BedKind::Hardware, None));
-        let indices = |wanted| choose(wanted, &agents, &bed).unwrap().iter().map(|agent| agent.index).collect::<Vec<_>>();
-        assert_eq!(indices(DeviceSelector::First), [0]);
-        assert_eq!(indices(DeviceSelector::All), [0, 1]);
-        assert_eq!(indices("1".parse().unwrap()), [1]);
-        assert_eq!(indices("0c:00.0".parse().unwrap()), [1]);
-    }
-
-    #[test]
-    fn a_device_that_is_not_there_lists_what_is() {
-        let error = choose("0d:00.0".parse().unwrap(), &agents(), &bed(BedKind::Hardware, None)).unwrap_err();
-        let text = error.to_string();
-        assert!(text.contains("0000:0d:00.0") && text.contains("0: Fiji (gfx803) at 0000:0b:00.0"), "{text}");
-        assert_eq!(error.exit_code().status(), 2);
     }
 }

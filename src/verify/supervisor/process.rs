@@ -10,15 +10,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use crate::rocr::Surroundings;
 use crate::verify::error::VerifyError;
 use crate::verify::event::{Gate, WorkerEvent, WorkerPlan};
 
 /// What a worker says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Message {
+pub enum Message<E = WorkerEvent> {
     /// An event.
-    Event(WorkerEvent),
+    Event(E),
     /// A line that is none.
     Garbage(String),
     /// Its stdout is closed: it is ending, by itself or not.
@@ -37,9 +40,9 @@ pub enum Ending {
 }
 
 /// A worker as the supervisor sees it.
-pub trait Worker {
+pub trait Worker<E = WorkerEvent> {
     /// The next message, if one comes in time.
-    fn next(&mut self, wait: Duration) -> Option<Message>;
+    fn next(&mut self, wait: Duration) -> Option<Message<E>>;
     /// Waits this long for it to end by itself, then kills it.
     fn end(&mut self, grace: Duration) -> Ending;
     /// The last lines it wrote to stderr.
@@ -71,7 +74,19 @@ impl Launcher {
     /// # Errors
     /// The process cannot be started.
     pub fn launch(&self, plan: &WorkerPlan) -> Result<WorkerProcess, VerifyError> {
-        let stdin = match plan.gate {
+        self.start("worker", plan, plan.gate)
+    }
+
+    /// Starts the hidden subcommand `command` on a plan of its own kind, whose events are `E`.
+    ///
+    /// # Errors
+    /// The process cannot be started.
+    pub fn start<P, E>(&self, command: &'static str, plan: &P, gate: Gate) -> Result<WorkerProcess<E>, VerifyError>
+    where
+        P: Serialize,
+        E: DeserializeOwned + Send + 'static,
+    {
+        let stdin = match gate {
             Gate::Open => Stdio::null(),
             Gate::AfterLoading => Stdio::piped(),
         };
@@ -79,7 +94,7 @@ impl Launcher {
             serde_json::to_string(plan).map_err(|error| VerifyError::Worker(format!("its plan cannot be written: {error}")))?;
         let mut child = self
             .program()?
-            .args(["worker", "--plan", &plan])
+            .args([command, "--plan", &plan])
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(stdin)
             .stdout(Stdio::piped())
@@ -146,15 +161,15 @@ fn keep_last_lines(stream: impl Read, kept: &Mutex<VecDeque<String>>) {
 
 /// A running worker; killed when dropped.
 #[derive(Debug)]
-pub struct WorkerProcess {
+pub struct WorkerProcess<E = WorkerEvent> {
     child: Child,
-    messages: Receiver<Message>,
+    messages: Receiver<Message<E>>,
     complaints: Arc<Mutex<VecDeque<String>>>,
     end_of_words: Receiver<()>,
     gate: Option<ChildStdin>,
 }
 
-impl WorkerProcess {
+impl<E> WorkerProcess<E> {
     fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
         let deadline = Instant::now() + limit;
         loop {
@@ -167,8 +182,8 @@ impl WorkerProcess {
     }
 }
 
-impl Worker for WorkerProcess {
-    fn next(&mut self, wait: Duration) -> Option<Message> {
+impl<E> Worker<E> for WorkerProcess<E> {
+    fn next(&mut self, wait: Duration) -> Option<Message<E>> {
         match self.messages.recv_timeout(wait) {
             Ok(message) => Some(message),
             Err(RecvTimeoutError::Timeout) => None,
@@ -203,7 +218,7 @@ impl Worker for WorkerProcess {
     }
 }
 
-impl Drop for WorkerProcess {
+impl<E> Drop for WorkerProcess<E> {
     fn drop(&mut self) {
         self.end(Duration::ZERO);
     }

@@ -45,7 +45,7 @@ impl Gatekeeper for NoGate {
 }
 
 /// How long a runtime may take to open.
-const OPENING: Duration = Duration::from_secs(30);
+pub const OPENING: Duration = Duration::from_secs(30);
 /// How long it may take to close.
 const CLOSING: Duration = Duration::from_secs(5);
 /// How long the events and the interrupt flag go unlooked at.

@@ -3,6 +3,7 @@
 use super::Stop;
 use super::rows::{Values, wide};
 use super::{lds, private};
+use crate::faults::{Fault, Injector};
 use crate::model::address::GpuVa;
 use crate::model::bus::{Bus, OperandWidth, RmwOp};
 use crate::model::isa::LANES;
@@ -265,6 +266,9 @@ pub(super) fn store(
     data: VectorRegister,
 ) -> Result<(), Stop> {
     wave.stores_under_way = true;
+    if let Some(flaw) = bus.faults().and_then(StoreFlaw::next) {
+        return store_badly(wave, lds, bus, element, address, data, flaw);
+    }
     let done = match wave.size() {
         WaveSize::Lanes64 => store_whole::<64>(wave, bus, element, address, data),
         WaveSize::Lanes32 => store_whole::<32>(wave, bus, element, address, data),
@@ -329,10 +333,7 @@ fn store_lanes(
     data: VectorRegister,
 ) -> Result<(), Stop> {
     let places = &Places::of(wave, address);
-    lanes_of(places.local).for_each(|lane| lds::store_lane(wave, lds, element, data, lane, places.in_aperture(lane)));
-    for lane in lanes_of(places.private) {
-        private::store_lane(wave, bus, element, data, lane, places.in_aperture(lane))?;
-    }
+    store_apertures(wave, lds, bus, element, data, places)?;
     let memory = &bus.memory;
     match element {
         Element::Unsigned8 | Element::Signed8 => {
@@ -344,6 +345,70 @@ fn store_lanes(
         Element::Words(2) => each_lane(wave, places, |wave, lane, va| memory.store_u64(va, read_pair(wave, data, lane))),
         Element::Words(count) => each_lane(wave, places, |wave, lane, va| {
             (0..count).try_for_each(|word| memory.store_u32(va + 4 * u64::from(word), wave.vector(data.plus(word)).0[lane]))
+        }),
+    }
+}
+
+/// Stores the lanes that do not access global memory.
+fn store_apertures(
+    wave: &mut Wave,
+    lds: &mut Lds,
+    bus: &Bus<'_>,
+    element: Element,
+    data: VectorRegister,
+    places: &Places,
+) -> Result<(), Stop> {
+    lanes_of(places.local).for_each(|lane| lds::store_lane(wave, lds, element, data, lane, places.in_aperture(lane)));
+    for lane in lanes_of(places.private) {
+        private::store_lane(wave, bus, element, data, lane, places.in_aperture(lane))?;
+    }
+    Ok(())
+}
+
+/// What a fault plan makes of one store instruction of a wave to global memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum StoreFlaw {
+    /// The first half of each lane's bytes arrives; of a single byte, nothing.
+    Torn,
+    /// Nothing arrives.
+    Stale,
+}
+
+impl StoreFlaw {
+    #[cold]
+    fn next(faults: &Injector) -> Option<Self> {
+        faults.strike(|fault| match fault {
+            Fault::OutputTorn => Some(Self::Torn),
+            Fault::OutputStale => Some(Self::Stale),
+            _ => None,
+        })
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn store_badly(
+    wave: &mut Wave,
+    lds: &mut Lds,
+    bus: &Bus<'_>,
+    element: Element,
+    address: GlobalAddress,
+    data: VectorRegister,
+    flaw: StoreFlaw,
+) -> Result<(), Stop> {
+    let places = &Places::of(wave, address);
+    store_apertures(wave, lds, bus, element, data, places)?;
+    let memory = &bus.memory;
+    match (flaw, element) {
+        (StoreFlaw::Stale, _) | (StoreFlaw::Torn, Element::Unsigned8 | Element::Signed8) => Ok(()),
+        (StoreFlaw::Torn, Element::Unsigned16 | Element::Signed16) => {
+            each_lane(wave, places, |wave, lane, va| memory.store_u8(va, wave.vector(data).0[lane] as u8))
+        }
+        (StoreFlaw::Torn, Element::Words(1)) => {
+            each_lane(wave, places, |wave, lane, va| memory.store_u16(va, wave.vector(data).0[lane] as u16))
+        }
+        (StoreFlaw::Torn, Element::Words(count)) => each_lane(wave, places, |wave, lane, va| {
+            (0..count / 2).try_for_each(|word| memory.store_u32(va + 4 * u64::from(word), wave.vector(data.plus(word)).0[lane]))
         }),
     }
 }

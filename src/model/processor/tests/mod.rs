@@ -1,5 +1,6 @@
 //! The packet processor as the host sees it: memory, doorbells and interrupts.
 
+mod faults;
 mod kernels;
 mod rig;
 

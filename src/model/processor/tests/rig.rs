@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::faults::FaultPlan;
 use crate::model::address::GpuVa;
 use crate::model::gpu::{Doorbell, Gpu, InterruptSink, QueueDescriptor, QueueId};
 use crate::model::host::HostProtocol;
@@ -120,9 +121,21 @@ impl Rig {
 
     /// The same for a host of other customs.
     pub(super) fn driven_by(host: HostProtocol) -> Self {
+        Self::struck_by(None, host)
+    }
+
+    /// A device whose AtomicOps arrive, with these faults.
+    pub(super) fn with_faults(plan: &str) -> Self {
+        let rig = Self::struck_by(Some(&plan.parse().unwrap()), HostProtocol::EMBEDDED);
+        rig.files.enable_requester();
+        rig
+    }
+
+    fn struck_by(faults: Option<&FaultPlan>, host: HostProtocol) -> Self {
         let files = TestPath::below_root_port();
         let interrupts = Arc::new(Interrupts::default());
-        let gpu = Gpu::over(Target::Gfx803, files.open(), host, Arc::clone(&interrupts) as Arc<dyn InterruptSink>).unwrap();
+        let sink = Arc::clone(&interrupts) as Arc<dyn InterruptSink>;
+        let gpu = Gpu::over(Target::Gfx803, files.open(), host, faults, sink).unwrap();
         let arena = Arena::new(64);
         arena.map(&gpu, Protection::ReadWrite);
         let code = Arena::new(4);

@@ -1,0 +1,342 @@
+//! What any command that does device work shares: the bed, the worker process with its watchdog, the AtomicOps bit that is put back
+//! whatever happens, the user's interrupt. `latency` stands on it; `verify` uses the same parts.
+
+use std::fmt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::hsa::{Agent, Runtime};
+use crate::pci::guest::{self, Machine};
+use crate::report::{AtomicsMode, BedKind, BedReport, ExitCode, Outcome, RequesterReadback, RuntimeFacts, Verdict};
+
+use super::diagnose::{RunFacts, verdict};
+use super::facts;
+use super::supervisor::bed::ReadyBed;
+use super::supervisor::interrupt::Interrupts;
+use super::supervisor::opening::{self, Opened};
+use super::supervisor::process::{Ending, Message, Worker, WorkerProcess};
+use super::supervisor::survey::{Survey, Switch, gate, gatekeeper};
+use super::supervisor::{rocr_bed, session};
+use super::worker;
+
+pub use super::diagnose::Expectation;
+pub use super::error::VerifyError;
+pub use super::event::{AgentSummary, Gate, Pace, PlannedRuntime};
+pub use super::facts::doorbell;
+pub use super::lab::select_code;
+pub use super::request::{AtomicsSelection, DeviceSelector, Milliseconds, PlaceRequest, RequestedRuntime};
+pub use super::worker::{Events, Plan, serve};
+
+/// An open bed with the devices chosen on it. The user's interrupt ends whatever runs, and puts back what was changed.
+#[derive(Debug)]
+pub struct Supervision {
+    bed: ReadyBed,
+    interrupts: Interrupts,
+    runtime: RuntimeFacts,
+    no_gpu: Option<String>,
+    devices: Vec<AgentSummary>,
+    modes: &'static [AtomicsMode],
+}
+
+/// A run of one device in one state of AtomicOps, about to begin.
+#[derive(Clone, Copy, Debug)]
+pub struct RunStart<'a> {
+    /// The device.
+    pub device: &'a AgentSummary,
+    /// The state asked for.
+    pub mode: AtomicsMode,
+    /// What its completions should do, known before anything runs.
+    pub expectation: Expectation,
+    /// From what that follows.
+    pub reason: &'a str,
+}
+
+/// How the host's waits are to sleep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sleeping {
+    /// They poll.
+    Never,
+    /// Until the device's interrupt, which the runtime is told to use.
+    UntilInterrupt,
+}
+
+/// A worker's job: the hidden subcommand and its plan.
+#[derive(Debug)]
+pub struct Job<'a, P> {
+    /// The subcommand.
+    pub command: &'static str,
+    /// Its plan.
+    pub plan: &'a P,
+    /// Whether its waits sleep.
+    pub sleeping: Sleeping,
+    /// How long it may be silent.
+    pub silence: Duration,
+}
+
+/// What an event means to the supervisor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// Nothing but that the worker lives.
+    Noted,
+    /// The worker waits at its gate.
+    AtGate,
+}
+
+/// How a worker ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WorkerEnd {
+    /// By itself.
+    Clean,
+    /// It died; how, and its last words.
+    Died {
+        /// The signal's or exit status' name.
+        signal: String,
+        /// The end of its stderr.
+        last_words: Vec<String>,
+    },
+    /// It was silent for longer than allowed and was killed.
+    Wedged {
+        /// The end of its stderr.
+        last_words: Vec<String>,
+    },
+}
+
+impl fmt::Display for WorkerEnd {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let last_words = match self {
+            Self::Clean => return formatter.write_str("the worker ended by itself"),
+            Self::Died { signal, last_words } => {
+                write!(formatter, "the worker died ({signal})")?;
+                last_words
+            }
+            Self::Wedged { last_words } => {
+                formatter.write_str("a call of the runtime did not return, and the worker was killed")?;
+                last_words
+            }
+        };
+        if last_words.is_empty() { Ok(()) } else { write!(formatter, "; it said: {}", last_words.join(" | ")) }
+    }
+}
+
+/// How often a death by ROCr's own event defect is put up with in one run.
+const EVENT_ABORTS: u32 = 3;
+const TICK: Duration = Duration::from_millis(25);
+const CLOSING: Duration = Duration::from_secs(5);
+
+impl Supervision {
+    /// Opens the bed that `request` asks for, and chooses its devices.
+    ///
+    /// # Errors
+    /// Whatever keeps device work from being done; [`VerifyError::exit_code`] says how the process should end.
+    pub fn open(request: &PlaceRequest) -> Result<Self, VerifyError> {
+        let interrupts = Interrupts::catch();
+        let Opened { bed, roster, no_gpu, .. } = opening::open(request, &interrupts)?;
+        let devices = opening::choose(request.device, &roster.agents, &bed.report)?.into_iter().cloned().collect();
+        let modes = opening::modes(request.atomics, &bed.report);
+        let no_gpu = no_gpu.map(|explanation| explanation.to_string());
+        Ok(Self { bed, interrupts, runtime: roster.runtime, no_gpu, devices, modes })
+    }
+
+    /// The bed, as every report names it.
+    #[must_use]
+    pub fn bed(&self) -> &BedReport {
+        &self.bed.report
+    }
+
+    /// What the runtime said of itself.
+    #[must_use]
+    pub fn runtime(&self) -> &RuntimeFacts {
+        &self.runtime
+    }
+
+    /// What a worker opens.
+    #[must_use]
+    pub fn planned_runtime(&self) -> &PlannedRuntime {
+        &self.bed.runtime
+    }
+
+    /// What a worker of this bed waits for before it works.
+    #[must_use]
+    pub fn gate(&self) -> Gate {
+        gate(self.bed.rules)
+    }
+
+    /// Why the bed is a self-test, if it is one.
+    #[must_use]
+    pub fn no_gpu(&self) -> Option<&str> {
+        self.no_gpu.as_deref()
+    }
+
+    /// The chosen devices.
+    #[must_use]
+    pub fn devices(&self) -> &[AgentSummary] {
+        &self.devices
+    }
+
+    /// The states of AtomicOps to run in, in order; the last one decides.
+    #[must_use]
+    pub fn modes(&self) -> &'static [AtomicsMode] {
+        self.modes
+    }
+
+    /// Does one run of `device` per state of AtomicOps, in order, and puts the bit back. `run` starts workers with the [`Stage`] it is
+    /// given.
+    ///
+    /// # Errors
+    /// The bit cannot be switched or put back, the user interrupted, or what `run` says.
+    pub fn each_state<T>(
+        &self,
+        device: &AgentSummary,
+        mut run: impl FnMut(RunStart<'_>, &mut Stage<'_>) -> Result<T, VerifyError>,
+    ) -> Result<Vec<StateRun<T>>, VerifyError> {
+        let survey = Survey::of(&self.bed, device);
+        let path = survey.path.as_ref().map_err(String::as_str);
+        let mut switch = Switch::open(&self.bed, survey.bdf, &device.name, self.modes)?;
+        let mut runs = Vec::new();
+        for mode in self.modes {
+            let mut requester = switch.enter(*mode, path)?;
+            let facts = RunFacts { mode: *mode, requester: &requester, path: path.ok(), prediction: &survey.prediction };
+            let expectation = facts.expectation();
+            let start = RunStart { device, mode: *mode, expectation, reason: &survey.prediction.reason };
+            let mut stage = Stage { supervision: self, switch: &mut switch, mode: *mode, requester: &mut requester };
+            let outcome = run(start, &mut stage)?;
+            runs.push(StateRun { mode: *mode, expectation, requester, outcome });
+        }
+        switch.restore()?;
+        Ok(runs)
+    }
+}
+
+/// What came of a run.
+#[derive(Clone, Debug)]
+pub struct StateRun<T> {
+    /// The state of AtomicOps asked for.
+    pub mode: AtomicsMode,
+    /// What its completions were expected to do.
+    pub expectation: Expectation,
+    /// The state there was.
+    pub requester: RequesterReadback,
+    /// The run's own result.
+    pub outcome: T,
+}
+
+/// Where a run's worker is started.
+#[derive(Debug)]
+pub struct Stage<'a> {
+    supervision: &'a Supervision,
+    switch: &'a mut Switch,
+    mode: AtomicsMode,
+    requester: &'a mut RequesterReadback,
+}
+
+impl Stage<'_> {
+    /// Runs one worker to its end and hands every event to `hear`. A worker that dies of ROCr's known event defect is replaced by
+    /// another, after `restart`.
+    ///
+    /// # Errors
+    /// The worker cannot be started, or the user interrupted.
+    pub fn perform<P: Serialize, E: DeserializeOwned + Send + 'static>(
+        &mut self,
+        job: &Job<'_, P>,
+        mut hear: impl FnMut(E) -> Heard,
+        mut restart: impl FnMut(),
+    ) -> Result<WorkerEnd, VerifyError> {
+        for _ in 0..EVENT_ABORTS {
+            match self.once(job, &mut hear)? {
+                WorkerEnd::Died { last_words, .. }
+                    if matches!(self.supervision.bed.runtime, PlannedRuntime::RocrModel(_))
+                        && last_words.iter().any(|line| rocr_bed::is_event_abort(line)) =>
+                {
+                    restart();
+                }
+                end => return Ok(end),
+            }
+        }
+        self.once(job, &mut hear)
+    }
+
+    fn once<P: Serialize, E: DeserializeOwned + Send + 'static>(
+        &mut self,
+        job: &Job<'_, P>,
+        hear: &mut impl FnMut(E) -> Heard,
+    ) -> Result<WorkerEnd, VerifyError> {
+        let bed = &self.supervision.bed;
+        let interrupting = (job.sleeping == Sleeping::UntilInterrupt).then(|| rocr_bed::with_interrupts(&bed.launcher));
+        let launcher = interrupting.as_ref().unwrap_or(&bed.launcher);
+        let mut gatekeeper = gatekeeper(bed.rules, self.switch.bit(), self.mode, self.requester);
+        gatekeeper.opening()?;
+        let mut worker: WorkerProcess<E> = launcher.start(job.command, job.plan, gate(bed.rules))?;
+        let mut deadline = Instant::now() + session::OPENING.max(job.silence);
+        loop {
+            if let Some(signal) = self.supervision.interrupts.pending() {
+                worker.end(Duration::ZERO);
+                return Err(VerifyError::Interrupted { signal });
+            }
+            match worker.next(TICK) {
+                Some(Message::Event(event)) => {
+                    if hear(event) == Heard::AtGate {
+                        gatekeeper.loaded()?;
+                        worker.proceed();
+                    }
+                    deadline = Instant::now() + job.silence;
+                }
+                Some(Message::Garbage(_)) => {}
+                Some(Message::Closed) => {
+                    let end = worker.end(CLOSING);
+                    return Ok(ended(end, worker.complaints()));
+                }
+                None if Instant::now() > deadline => {
+                    worker.end(Duration::ZERO);
+                    return Ok(WorkerEnd::Wedged { last_words: worker.complaints() });
+                }
+                None => {}
+            }
+        }
+    }
+}
+
+fn ended(end: Ending, last_words: Vec<String>) -> WorkerEnd {
+    match end {
+        Ending::Clean => WorkerEnd::Clean,
+        Ending::Crashed(signal) => WorkerEnd::Died { signal, last_words },
+        Ending::Unkillable => WorkerEnd::Died { signal: "stuck inside the kernel".to_owned(), last_words },
+    }
+}
+
+/// The last word on a bed, when everything measured on it comes to `code`, in the words that `verify` uses.
+#[must_use]
+pub fn verdict_on(bed: &BedReport, code: ExitCode, summary: &str) -> Verdict {
+    verdict::on_bed(bed, code, summary)
+}
+
+/// What is known of ROCr's own sleeping waits on its model: why a lost wake there is no news.
+#[must_use]
+pub fn known_wake_loss(bed: BedKind) -> Option<&'static str> {
+    (bed == BedKind::RocrModel).then(|| rocr_bed::known("wait-blocked", &Outcome::WakeLost)).flatten()
+}
+
+/// Opens the runtime of a plan, in a worker; its GPUs in its order.
+///
+/// # Errors
+/// Why it cannot be opened, as a sentence.
+pub fn open_runtime(planned: &PlannedRuntime) -> Result<(Runtime, Vec<Agent>), String> {
+    worker::open(planned)
+}
+
+/// What the runtime of this process says of itself.
+#[must_use]
+pub fn runtime_facts(runtime: &Runtime, planned: &PlannedRuntime) -> RuntimeFacts {
+    facts::runtime(runtime, planned)
+}
+
+/// The hypervisor by name, when this machine is a guest of one.
+#[must_use]
+pub fn hypervisor() -> Option<String> {
+    match guest::detect(Path::new("/")) {
+        Machine::Guest { hypervisor, .. } => Some(hypervisor.to_string()),
+        Machine::BareMetal | Machine::Unknown => None,
+    }
+}
