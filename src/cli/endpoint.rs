@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use aqlprobe::faults::{FaultPlan, PlanError};
 use aqlprobe::model::target::Target;
 use aqlprobe::model::vfio_user::{
     Clients, Endpoint, EndpointCompleter, EndpointOptions, Log, ModelledPath, RequesterEnable, ServerError, SocketError, Switch,
@@ -63,6 +64,10 @@ pub struct Arguments {
     #[arg(long, value_enum, default_value_t)]
     endpoint_completer: OnOff,
 
+    /// Let the device go wrong as this fault plan or file says (`aqlprobe verify --inject help` lists the faults)
+    #[arg(long, value_name = "SPEC|FILE")]
+    inject: Option<String>,
+
     /// End when the first client leaves
     #[arg(long)]
     once: bool,
@@ -118,8 +123,26 @@ enum OnOff {
 }
 
 impl Arguments {
-    fn options(&self) -> EndpointOptions {
-        EndpointOptions {
+    fn path(&self) -> ModelledPath {
+        ModelledPath {
+            root_port: match self.root_port_completers {
+                RootPort::None => Completers::Neither,
+                RootPort::Only32 => Completers::Only32,
+                RootPort::Only64 => Completers::Only64,
+                RootPort::Both => Completers::Both,
+            },
+            switch: match self.switch {
+                SwitchKind::None => None,
+                SwitchKind::Routing => Some(Switch::Routing),
+                SwitchKind::NoRouting => Some(Switch::NoRouting),
+                SwitchKind::EgressBlocked => Some(Switch::EgressBlocked),
+            },
+        }
+    }
+
+    fn options(&self) -> Result<EndpointOptions, PlanError> {
+        let faults = self.inject.as_deref().map(FaultPlan::from_argument).transpose()?;
+        Ok(EndpointOptions {
             target: Target::Gfx803,
             requester: match self.requester_enable {
                 Requester::Writable => RequesterEnable::Writable,
@@ -130,22 +153,9 @@ impl Arguments {
                 OnOff::On => EndpointCompleter::Advertised,
                 OnOff::Off => EndpointCompleter::Absent,
             },
-            path: ModelledPath {
-                root_port: match self.root_port_completers {
-                    RootPort::None => Completers::Neither,
-                    RootPort::Only32 => Completers::Only32,
-                    RootPort::Only64 => Completers::Only64,
-                    RootPort::Both => Completers::Both,
-                },
-                switch: match self.switch {
-                    SwitchKind::None => None,
-                    SwitchKind::Routing => Some(Switch::Routing),
-                    SwitchKind::NoRouting => Some(Switch::NoRouting),
-                    SwitchKind::EgressBlocked => Some(Switch::EgressBlocked),
-                },
-            },
-            faults: None,
-        }
+            path: self.path().with_blocked(faults.as_ref().and_then(FaultPlan::blocked_hop)),
+            faults,
+        })
     }
 }
 
@@ -156,7 +166,12 @@ pub fn run(arguments: &Arguments) -> Result<u8, Failure> {
     for signal in [SIGTERM, SIGINT, SIGHUP] {
         signal_hook::low_level::pipe::register(signal, bell.try_clone().map_err(failed)?).map_err(failed)?;
     }
-    let mut endpoint = Endpoint::new(&arguments.options(), log()).map_err(|error| Failure::new(error, ExitCode::CheckFailed))?;
+    let options = arguments.options().map_err(|error| Failure::new(error, ExitCode::Usage))?;
+    let told = log();
+    if let Some(plan) = &options.faults {
+        told(format_args!("injected faults: {plan}"));
+    }
+    let mut endpoint = Endpoint::new(&options, told).map_err(|error| Failure::new(error, ExitCode::CheckFailed))?;
     let clients = if arguments.once { Clients::One } else { Clients::Any };
     match serve(&mut endpoint, &arguments.socket, clients, stop.as_fd()) {
         Ok(()) => Ok(ExitCode::Pass.status()),

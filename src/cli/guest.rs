@@ -7,6 +7,7 @@ use std::process::Command;
 
 use anyhow::anyhow;
 use aqlprobe::audit::{self, Context, Selection};
+use aqlprobe::faults::{BlockedHop, FaultPlan};
 use aqlprobe::guest::{
     Accelerator, Assets, AssetsError, BootError, BusMaster, EndpointCompleter, GuestError, GuestReport, GuestRequest, Hops,
     Program, RequesterEnable, RootPortCompleters, Seconds, Step, Switch, init, passthrough, write_text,
@@ -129,6 +130,11 @@ struct RunArguments {
     #[arg(long = "env", value_name = "NAME=VALUE", value_parser = variable)]
     environment: Vec<(String, String)>,
 
+    /// Let the endpoint, the path or the worker in the guest go wrong as this fault plan or file says (`aqlprobe verify --inject help`
+    /// lists the faults)
+    #[arg(long, value_name = "SPEC|FILE")]
+    inject: Option<String>,
+
     /// Before the runs, let a guest that follows no rules store anything anywhere, for this many seconds
     #[arg(long, value_name = "SECONDS")]
     fuzz: Option<u64>,
@@ -213,7 +219,8 @@ pub fn run(arguments: &Arguments) -> Result<u8, Failure> {
 }
 
 impl RunArguments {
-    fn steps(&self) -> Vec<Step> {
+    fn steps(&self, faults: Option<&FaultPlan>) -> Vec<Step> {
+        let injected = faults.map(FaultPlan::to_string);
         let step = |name: String, words: &[&str]| Step {
             name,
             arguments: words.iter().map(|word| (*word).to_owned()).collect(),
@@ -230,15 +237,27 @@ impl RunArguments {
         for atomics in &self.atomics {
             let mut words = vec!["verify", "--runtime", "guest", "--atomics", atomics.word(), "--format", "json"];
             words.extend(self.cases.iter().flat_map(|pattern| ["--case", pattern]));
+            words.extend(injected.iter().flat_map(|plan| ["--inject", plan]));
             steps.push(step(format!("verify --atomics {}", atomics.word()), &words));
         }
         steps
     }
 
-    fn hops(&self) -> Hops {
+    /// The hops that the options say, with that in the way which the plan says.
+    fn hops(&self, blocked: Option<BlockedHop>) -> Hops {
+        let root_port_completers = match blocked {
+            Some(BlockedHop::RootPort) => RootPortCompleters::None,
+            Some(BlockedHop::RootPort64) => RootPortCompleters::Bits32,
+            _ => self.root_port_completers,
+        };
+        let switch = match blocked {
+            Some(BlockedHop::SwitchDownstreamRouting | BlockedHop::SwitchUpstreamRouting) => Switch::NoRouting,
+            Some(BlockedHop::SwitchUpstreamEgress) => Switch::EgressBlocked,
+            _ => self.switch,
+        };
         Hops {
-            root_port_completers: self.root_port_completers,
-            switch: self.switch,
+            root_port_completers,
+            switch,
             endpoint_completer: self.endpoint_completer,
             functions: if self.multifunction { Functions::Multifunction } else { Functions::Single },
         }
@@ -254,6 +273,8 @@ fn variable(text: &str) -> Result<(String, String), String> {
 
 fn boot(arguments: &RunArguments) -> Result<u8, Failure> {
     aqlprobe::verify::select(&arguments.cases).map_err(|error| Failure::new(error, ExitCode::Usage))?;
+    let faults = arguments.inject.as_deref().map(FaultPlan::from_argument).transpose();
+    let faults = faults.map_err(|error| Failure::new(error, ExitCode::Usage))?;
     let destination = Destination::open(arguments.output.as_deref())?;
     let assets = Assets::assemble(&arguments.assets, &[&arguments.kernel]).map_err(assets_failure)?;
     let kernel = assets.kernel(&arguments.kernel).map_err(assets_failure)?;
@@ -267,11 +288,12 @@ fn boot(arguments: &RunArguments) -> Result<u8, Failure> {
         program,
         accelerator: arguments.accel,
         processors: arguments.processors,
-        hops: arguments.hops(),
+        hops: arguments.hops(faults.as_ref().and_then(FaultPlan::blocked_hop)),
         requester_enable: arguments.requester_enable,
         bus_master: arguments.bus_master,
         environment: arguments.environment.clone(),
-        steps: arguments.steps(),
+        steps: arguments.steps(faults.as_ref()),
+        injected: faults.as_ref().map(FaultPlan::to_string),
         deciding: None,
         deadline: Seconds(arguments.deadline),
     };

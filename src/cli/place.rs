@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::anyhow;
+use aqlprobe::faults::{self, FaultPlan};
 use aqlprobe::hsa::{RuntimeChoice, UnknownRuntime};
 use aqlprobe::report::ExitCode;
 use aqlprobe::rocr::ModelTarget;
@@ -55,6 +56,10 @@ pub struct PlaceArguments {
     /// Read PCI devices from this directory instead of the bed's own
     #[arg(long, value_name = "DIR", hide = true)]
     sysfs_root: Option<PathBuf>,
+
+    /// Let the software GPU, its path or the worker go wrong as this fault plan or file says; `help` lists the faults
+    #[arg(long, value_name = "SPEC|FILE")]
+    inject: Option<String>,
 
     /// Exit with 1 instead of 4 when no hardware was tested
     #[arg(long, conflicts_with = "skip_code")]
@@ -183,6 +188,16 @@ impl PlaceArguments {
         }
     }
 
+    /// The list of faults, if that is what is asked for.
+    pub fn help(&self) -> Option<String> {
+        (self.inject.as_deref() == Some("help")).then(faults::list)
+    }
+
+    fn faults(&self) -> Result<Option<FaultPlan>, Failure> {
+        let plan = self.inject.as_deref().map(FaultPlan::from_argument).transpose();
+        plan.map_err(|error| Failure::new(error, ExitCode::Usage).hint("`--inject help` lists the faults"))
+    }
+
     /// The request that they make.
     ///
     /// # Errors
@@ -195,6 +210,7 @@ impl PlaceArguments {
             timeout: self.timeout.map(Milliseconds),
             replay: self.replay.clone(),
             sysfs_root: self.sysfs_root.clone(),
+            faults: self.faults()?,
         })
     }
 

@@ -25,6 +25,8 @@ Examples:
       what a GPU with the config space of this `lspci -xxx` does
   aqlprobe verify --runtime rocr-model --sysroot target/rocr/sysroot --target gfx1100
       AMD's own runtime on the software GPU, without and with AtomicOps
+  aqlprobe verify --runtime embedded --inject atomic-lost=0.01,seed=7
+      how the harness judges a software GPU that loses one AtomicOp in a hundred
   aqlprobe verify --require-device --format json -o report.json
       in CI: a runner without a usable GPU fails";
 
@@ -68,6 +70,10 @@ impl Arguments {
 pub fn run(arguments: &Arguments) -> Result<u8, Failure> {
     if arguments.list {
         return list(&arguments.cases);
+    }
+    if let Some(faults) = arguments.place.help() {
+        output::print(faults.as_bytes())?;
+        return Ok(ExitCode::Pass.status());
     }
     let policy = arguments.place.without_hardware();
     // A pattern that selects nothing is known before a file is touched or a worker started.

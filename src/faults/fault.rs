@@ -69,7 +69,7 @@ pub enum Fault {
     DeviceGone,
     /// The worker aborts.
     WorkerAbort,
-    /// The worker accesses an address where nothing is.
+    /// The worker gets the signal of an access to memory that is not there.
     WorkerSegfault,
     /// The worker computes for ever.
     WorkerLoop,
@@ -164,7 +164,7 @@ const ENTRIES: [Entry; 23] = [
     ),
     plain!("device-gone", DeviceGone, "the device falls off the bus: its config space reads all ones"),
     plain!("worker-abort", WorkerAbort, "the worker aborts"),
-    plain!("worker-segfault", WorkerSegfault, "the worker accesses memory that is not there"),
+    plain!("worker-segfault", WorkerSegfault, "the worker gets SIGSEGV"),
     plain!("worker-loop", WorkerLoop, "the worker computes for ever"),
     plain!("worker-flood", WorkerFlood, "the worker writes to stdout and stderr without end"),
 ];

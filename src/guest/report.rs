@@ -50,6 +50,9 @@ pub struct HostView {
     pub hops: Hops,
     /// What became of the guest's writes to the requester's bit.
     pub requester_enable: RequesterEnable,
+    /// The faults that the endpoint, the path or the worker in the guest was given on purpose.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub injected: Option<String>,
     /// What the endpoint logged.
     pub endpoint_log: Vec<String>,
     /// What QEMU printed.

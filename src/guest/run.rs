@@ -77,6 +77,8 @@ pub struct GuestRequest {
     pub requester_enable: RequesterEnable,
     /// Whether the guest's runtime makes the endpoint a bus master.
     pub bus_master: BusMaster,
+    /// The fault plan that the endpoint is given.
+    pub injected: Option<String>,
     /// Set in every step's environment besides.
     pub environment: Vec<(String, String)>,
     /// What to run in it.
@@ -122,6 +124,7 @@ pub fn run(request: &GuestRequest) -> Result<GuestReport, GuestError> {
         kernel: request.kernel.name.clone(),
         hops: request.hops,
         requester_enable: request.requester_enable,
+        injected: request.injected.clone(),
         endpoint_log: shortened(&booted.endpoint_log, folder.path()),
         qemu_log: shortened(&booted.qemu_log, folder.path()),
     };
@@ -174,6 +177,9 @@ fn endpoint(request: &GuestRequest, socket: &Path) -> Command {
         ("--endpoint-completer", hops.endpoint_completer.word()),
     ] {
         command.args([option, word]);
+    }
+    if let Some(plan) = &request.injected {
+        command.args(["--inject", plan]);
     }
     command
 }

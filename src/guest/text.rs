@@ -13,7 +13,10 @@ use super::report::{GuestReport, StepReport};
 /// When it cannot be written.
 pub fn write(report: &GuestReport, to: &mut impl Write) -> io::Result<()> {
     let (host, guest) = (&report.host, &report.guest);
-    writeln!(to, "aqlprobe guest: {}", report.bed)?;
+    match &host.injected {
+        None => writeln!(to, "aqlprobe guest: {}", report.bed)?,
+        Some(plan) => writeln!(to, "aqlprobe guest: {}; injected faults: {plan}", report.bed)?,
+    }
     writeln!(to)?;
     writeln!(to, "host   QEMU {}, {}, {} processors", host.qemu, host.accelerator, host.processors)?;
     if let Some(note) = &host.accelerator_note {
@@ -117,6 +120,7 @@ mod tests {
                 functions: Functions::Single,
             },
             requester_enable: RequesterEnable::Writable,
+            injected: None,
             endpoint_log: Vec::new(),
             qemu_log: Vec::new(),
         };

@@ -3,9 +3,12 @@
 
 use std::path::Path;
 
+use crate::faults::BlockedHop;
 use crate::model::target::Target;
 use crate::pci::dump::DumpedFunction;
-use crate::pci::tree::{BridgeImage, BusNumbers, ClassCode, EndpointImage, LinkSpeed, TreeBuilder, TreeError};
+use crate::pci::tree::{
+    BridgeImage, BusNumbers, ClassCode, Completers, EgressBlocking, EndpointImage, LinkSpeed, Routing, TreeBuilder, TreeError,
+};
 use crate::pci::{Bdf, CapabilityError, ConfigOffset, ConfigSpace, PortType, registers as reg};
 
 /// Where the founding device sits.
@@ -146,6 +149,9 @@ pub enum FoundingError {
     /// A version 1 capability, which has no Device Control 2.
     #[error("{0} has a version 1 PCI Express capability, which has no AtomicOp Requester Enable")]
     VersionOne(Bdf),
+    /// A switch is asked for, and the buses above the endpoint are too few.
+    #[error("{0} is too close to the root bus for a switch above it")]
+    NoRoomForSwitch(Bdf),
     /// The files cannot be written.
     #[error(transparent)]
     Tree(#[from] TreeError),
@@ -161,6 +167,14 @@ fn hex(value: Option<u16>) -> String {
 /// # Errors
 /// The dumped function cannot stand behind a root port as a GPU, or a file cannot be written.
 pub fn write_tree(dir: &Path, gpu: GpuImage) -> Result<(), FoundingError> {
+    write_blocked_tree(dir, gpu, None)
+}
+
+/// As [`write_tree`], with a hop in the way of AtomicOps. Where it is a port of a switch, there is a switch.
+///
+/// # Errors
+/// As [`write_tree`], and when the bus numbers leave no room for a switch.
+pub fn write_blocked_tree(dir: &Path, gpu: GpuImage, blocked: Option<BlockedHop>) -> Result<(), FoundingError> {
     let endpoint = gpu.endpoint();
     let config = match gpu {
         GpuImage::Founding => ConfigSpace::from_bytes(FIJI_CONFIG.to_vec()),
@@ -172,9 +186,54 @@ pub fn write_tree(dir: &Path, gpu: GpuImage) -> Result<(), FoundingError> {
         }
     };
     let root_port = Bdf { domain: endpoint.domain, bus: 0, device: 3, function: 0 };
-    let buses = BusNumbers { primary: root_port.bus, secondary: endpoint.bus, subordinate: endpoint.bus };
-    TreeBuilder::new(dir).root_port(root_port, BridgeImage::root_port(buses).build()).endpoint(endpoint, config).write()?;
+    let completers = match blocked {
+        Some(BlockedHop::RootPort) => Completers::Neither,
+        Some(BlockedHop::RootPort64) => Completers::Only32,
+        _ => Completers::Both,
+    };
+    let buses = |primary, secondary| BusNumbers { primary, secondary, subordinate: endpoint.bus };
+    let tree = TreeBuilder::new(dir);
+    let tree = match blocked.and_then(SwitchFlaws::of) {
+        None => {
+            let port = BridgeImage::root_port(buses(root_port.bus, endpoint.bus)).completers(completers).build();
+            tree.root_port(root_port, port)
+        }
+        Some(flaws) => {
+            // The switch's two buses lie between the root bus and the endpoint's.
+            let upstream_bus = endpoint.bus.checked_sub(2).filter(|bus| *bus > root_port.bus);
+            let upstream_bus = upstream_bus.ok_or(FoundingError::NoRoomForSwitch(endpoint))?;
+            let at = |bus| Bdf { domain: endpoint.domain, bus, device: 0, function: 0 };
+            let port = BridgeImage::root_port(buses(root_port.bus, upstream_bus)).completers(completers).build();
+            let upstream = BridgeImage::switch_upstream(buses(upstream_bus, upstream_bus + 1));
+            let downstream = BridgeImage::switch_downstream(buses(upstream_bus + 1, endpoint.bus));
+            tree.root_port(root_port, port)
+                .switch_port(at(upstream_bus), upstream.routing(flaws.upstream).egress(flaws.egress).build())
+                .switch_port(at(upstream_bus + 1), downstream.routing(flaws.downstream).build())
+        }
+    };
+    tree.endpoint(endpoint, config).write()?;
     Ok(())
+}
+
+/// What is wrong with a switch.
+#[derive(Clone, Copy)]
+struct SwitchFlaws {
+    upstream: Routing,
+    downstream: Routing,
+    egress: EgressBlocking,
+}
+
+impl SwitchFlaws {
+    /// The switch that has this flaw; `None` where it is none of a switch's.
+    const fn of(blocked: BlockedHop) -> Option<Self> {
+        let sound = Self { upstream: Routing::Supported, downstream: Routing::Supported, egress: EgressBlocking::Open };
+        match blocked {
+            BlockedHop::SwitchDownstreamRouting => Some(Self { downstream: Routing::Unsupported, ..sound }),
+            BlockedHop::SwitchUpstreamRouting => Some(Self { upstream: Routing::Unsupported, ..sound }),
+            BlockedHop::SwitchUpstreamEgress => Some(Self { egress: EgressBlocking::Blocked, ..sound }),
+            BlockedHop::Endpoint | BlockedHop::RootPort | BlockedHop::RootPort64 => None,
+        }
+    }
 }
 
 fn check(dumped: &DumpedFunction) -> Result<(), FoundingError> {
@@ -290,6 +349,35 @@ mod tests {
             let path = PciPath::open(&root, &ENDPOINT).unwrap();
             assert_eq!(path.admit(RmwOp::Add, OperandWidth::Bits64), Admission::Performed, "{target}");
         }
+    }
+
+    #[test]
+    fn a_blocked_hop_is_in_config_space_and_stops_atomic_ops_for_its_own_reason() {
+        use crate::model::fabric::FabricCounters;
+        let counted = |blocked, width| {
+            let folder = tempfile::tempdir().unwrap();
+            write_blocked_tree(folder.path(), dumped("0b:00.0", |bytes| bytes[0x80] = 0x40), Some(blocked)).unwrap();
+            let path = PciPath::open(&SysfsRoot::new(folder.path()), &ENDPOINT).unwrap();
+            let _ = path.admit(RmwOp::Add, width);
+            path.counters()
+        };
+        let none = FabricCounters::default();
+        let routing = FabricCounters { routing_unsupported: 1, ..none };
+        let unsupported = FabricCounters { unsupported_request: 1, ..none };
+        for (blocked, counters) in [
+            (BlockedHop::SwitchDownstreamRouting, routing),
+            (BlockedHop::SwitchUpstreamRouting, routing),
+            (BlockedHop::SwitchUpstreamEgress, FabricCounters { egress_blocked: 1, ..none }),
+            (BlockedHop::RootPort, unsupported),
+            (BlockedHop::RootPort64, unsupported),
+        ] {
+            assert_eq!(counted(blocked, OperandWidth::Bits64), counters, "{blocked}");
+        }
+        let performed = FabricCounters { performed: 1, ..none };
+        assert_eq!(counted(BlockedHop::RootPort64, OperandWidth::Bits32), performed);
+        let folder = tempfile::tempdir().unwrap();
+        let close = write_blocked_tree(folder.path(), dumped("02:00.0", |_| ()), Some(BlockedHop::SwitchUpstreamEgress));
+        assert!(matches!(close, Err(FoundingError::NoRoomForSwitch(_))));
     }
 
     #[test]

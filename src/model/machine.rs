@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::target::Target;
+use crate::faults::BlockedHop;
 use crate::model::founding::{self, FoundingError, GpuImage};
 use crate::pci::dump::{self, DumpError, DumpedFunction};
 use crate::pci::sysfs::{SysfsError, SysfsRoot};
@@ -62,29 +63,31 @@ pub enum MachineError {
     },
 }
 
-/// Writes the tree of the founding machine into `dir`, or with `replay` the machine whose GPU an lspci dump shows.
+/// Writes the tree of the founding machine into `dir`, or with `replay` the machine whose GPU an lspci dump shows; with `blocked` a
+/// hop is in the way of AtomicOps.
 ///
 /// # Errors
 /// The dump cannot be read or holds no usable GPU, or the tree cannot be written.
-pub fn prepare(dir: &Path, replay: Option<&str>) -> Result<PreparedBed, MachineError> {
+pub fn prepare(dir: &Path, replay: Option<&str>, blocked: Option<BlockedHop>) -> Result<PreparedBed, MachineError> {
     let image = match replay {
         None => GpuImage::Founding,
         Some(text) => GpuImage::Replay(choose(dump::read(text)?).ok_or(MachineError::EmptyDump)?),
     };
-    write(dir, image)
+    write(dir, image, blocked)
 }
 
-/// Writes the tree of a machine with the GPU that stands for `target` into `dir`, AtomicOp Requester Enable clear.
+/// Writes the tree of a machine with the GPU that stands for `target` into `dir`, AtomicOp Requester Enable clear; with `blocked` a hop is in
+/// the way of AtomicOps.
 ///
 /// # Errors
 /// The tree cannot be written.
-pub fn prepare_target(dir: &Path, target: Target) -> Result<PreparedBed, MachineError> {
-    write(dir, GpuImage::from(target))
+pub fn prepare_target(dir: &Path, target: Target, blocked: Option<BlockedHop>) -> Result<PreparedBed, MachineError> {
+    write(dir, GpuImage::from(target), blocked)
 }
 
-fn write(dir: &Path, image: GpuImage) -> Result<PreparedBed, MachineError> {
+fn write(dir: &Path, image: GpuImage, blocked: Option<BlockedHop>) -> Result<PreparedBed, MachineError> {
     let endpoint = image.endpoint();
-    founding::write_tree(dir, image)?;
+    founding::write_blocked_tree(dir, image, blocked)?;
     Ok(PreparedBed { sysfs_root: dir.to_owned(), endpoint })
 }
 
@@ -138,7 +141,7 @@ impl Machine {
     /// Its tree cannot be made.
     pub fn of_its_own(target: Target) -> Result<Self, MachineError> {
         let directory = TempDir::with_prefix("aqlprobe-").map_err(|source| MachineError::File { path: env::temp_dir(), source })?;
-        let PreparedBed { sysfs_root, endpoint } = prepare_target(directory.path(), target)?;
+        let PreparedBed { sysfs_root, endpoint } = prepare_target(directory.path(), target, None)?;
         let sysfs = SysfsRoot::new(&sysfs_root);
         let (path, config) = read_config(&sysfs, &endpoint)?;
         if let Some(capability) = config.pcie_capability()? {
@@ -187,7 +190,7 @@ mod tests {
     #[test]
     fn the_founding_machine_starts_with_atomicops_disabled() {
         let directory = TempDir::new().unwrap();
-        let bed = prepare(directory.path(), None).unwrap();
+        let bed = prepare(directory.path(), None, None).unwrap();
         assert_eq!(bed.endpoint.to_string(), "0000:0b:00.0");
         assert!(!requester_enable(&bed.sysfs_root, &bed.endpoint));
         let machine = Machine::existing(bed.sysfs_root).unwrap();
@@ -213,7 +216,7 @@ mod tests {
         let dump =
             lspci("03:00.1", "Audio device: AMD", &audio) + &lspci("03:00.0", "VGA compatible controller: AMD", &after_setpci);
         let directory = TempDir::new().unwrap();
-        let bed = prepare(directory.path(), Some(&dump)).unwrap();
+        let bed = prepare(directory.path(), Some(&dump), None).unwrap();
         assert_eq!(bed.endpoint.to_string(), "0000:03:00.0");
         assert!(requester_enable(&bed.sysfs_root, &bed.endpoint));
         let (_, config) = read_config(&SysfsRoot::new(&bed.sysfs_root), &bed.endpoint).unwrap();
@@ -227,7 +230,7 @@ mod tests {
         let mut bridge = founding::FIJI_CONFIG;
         bridge[0x0b] = 0x06;
         let directory = TempDir::new().unwrap();
-        let error = prepare(directory.path(), Some(&lspci("03:00.0", "PCI bridge: AMD", &bridge))).unwrap_err();
+        let error = prepare(directory.path(), Some(&lspci("03:00.0", "PCI bridge: AMD", &bridge)), None).unwrap_err();
         assert!(error.to_string().contains("03:00.0"), "{error}");
     }
 
@@ -254,7 +257,7 @@ mod tests {
     #[test]
     fn text_that_is_no_dump_is_refused() {
         let directory = TempDir::new().unwrap();
-        assert!(prepare(directory.path(), Some("")).is_err());
-        assert!(prepare(directory.path(), Some("root:x:0:0:root\n")).is_err());
+        assert!(prepare(directory.path(), Some(""), None).is_err());
+        assert!(prepare(directory.path(), Some("root:x:0:0:root\n"), None).is_err());
     }
 }

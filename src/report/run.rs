@@ -26,6 +26,9 @@ pub struct Report {
     /// Why no GPU could be tested, with what to do next, where the bed is a self-test.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub no_gpu: Option<String>,
+    /// The faults that the software GPU, its path or the worker was given on purpose, with the seed that repeats them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub injected: Option<String>,
     /// What the runtime said of itself.
     pub runtime: RuntimeFacts,
     /// Seconds since the epoch, UTC.

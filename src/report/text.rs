@@ -22,7 +22,7 @@ const FOUNDING_CASE: &str = "vector-copy";
 /// # Errors
 /// Those of `out`.
 pub fn write(report: &Report, style: TextStyle, out: &mut impl io::Write) -> io::Result<()> {
-    writeln!(out, "{}", style.dress(Tone::Strong, bed_line(&report.bed)))?;
+    writeln!(out, "{}", style.dress(Tone::Strong, first_line(report)))?;
     if let Some(explanation) = &report.no_gpu {
         writeln!(out, "No GPU can be tested: {}", tame(explanation))?;
     }
@@ -45,6 +45,11 @@ pub fn write(report: &Report, style: TextStyle, out: &mut impl io::Write) -> io:
 pub fn verdict(report: &Report) -> String {
     let verdict = verdict_line(report, TextStyle::PLAIN);
     untested_line(report).map_or_else(|| verdict.clone(), |untested| format!("{verdict}\n{untested}"))
+}
+
+fn first_line(report: &Report) -> String {
+    let bed = bed_line(&report.bed);
+    report.injected.as_ref().map_or_else(|| bed.clone(), |plan| format!("{bed}; injected faults: {}", tame(plan)))
 }
 
 fn bed_line(bed: &BedReport) -> String {

@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::faults::BlockedHop;
 use crate::hsa::embedded::bed::{self, BedError, SYSFS_ENV, Target};
 use crate::kfd::topology::LinkAtomics;
 use crate::kfd::tree::{self, GpuPlace, GpuShape, HostLinks, TOPOLOGY_IN_SYSFS};
@@ -89,7 +90,20 @@ impl ModelMachine {
     /// # Errors
     /// [`MachineError`].
     pub fn prepare(directory: &Path, target: ModelTarget, requester: RequesterAtStart) -> Result<Self, MachineError> {
-        let bed::PreparedBed { sysfs_root, endpoint } = bed::prepare_target(directory, target.target())?;
+        Self::prepare_blocked(directory, target, requester, None)
+    }
+
+    /// As [`Self::prepare`], with a hop in the way of AtomicOps.
+    ///
+    /// # Errors
+    /// [`MachineError`].
+    pub fn prepare_blocked(
+        directory: &Path,
+        target: ModelTarget,
+        requester: RequesterAtStart,
+        blocked: Option<BlockedHop>,
+    ) -> Result<Self, MachineError> {
+        let bed::PreparedBed { sysfs_root, endpoint } = bed::prepare_target(directory, target.target(), blocked)?;
         let sysfs = SysfsRoot::new(&sysfs_root);
         let hierarchy = sysfs.hierarchy(&endpoint)?;
         let topology = sysfs_root.join(TOPOLOGY_IN_SYSFS);

@@ -19,6 +19,14 @@ pub enum VerifyError {
         /// The runtime asked for.
         runtime: String,
     },
+    /// `--inject` without the software GPU.
+    #[error(
+        "faults can be injected into the software GPU only, and the runtime is {runtime}: add `--runtime embedded`, `rocr-model` or `guest`"
+    )]
+    InjectNeedsModel {
+        /// The runtime asked for.
+        runtime: String,
+    },
     /// The dump cannot be read or is malformed.
     #[error("cannot replay {path}: {reason}")]
     Replay {
@@ -89,9 +97,11 @@ impl VerifyError {
             | Self::Guest(_)
             | Self::NoGpu(_)
             | Self::NoSuchDevice { self_test: Some(_), .. } => ExitCode::NoHardware,
-            Self::NoCaseMatches(_) | Self::ReplayNeedsEmbedded { .. } | Self::Replay { .. } | Self::NoSuchDevice { .. } => {
-                ExitCode::Usage
-            }
+            Self::NoCaseMatches(_)
+            | Self::ReplayNeedsEmbedded { .. }
+            | Self::InjectNeedsModel { .. }
+            | Self::Replay { .. }
+            | Self::NoSuchDevice { .. } => ExitCode::Usage,
             Self::Requester { .. } | Self::Worker(_) | Self::WorkerDied { .. } | Self::Bed(_) | Self::Interrupted { .. } => {
                 ExitCode::CheckFailed
             }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::faults::FaultPlan;
 use crate::hsa::RuntimeChoice;
 use crate::pci::Bdf;
 use crate::rocr::ModelTarget;
@@ -33,6 +34,8 @@ pub struct PlaceRequest {
     pub replay: Option<PathBuf>,
     /// Where sysfs is; `None`: the bed's own.
     pub sysfs_root: Option<PathBuf>,
+    /// What is to go wrong on purpose.
+    pub faults: Option<FaultPlan>,
 }
 
 /// The runtime and, where that is the software GPU's to be, the device.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::faults::FaultPlan;
 use crate::hsa::{Agent, Runtime};
 use crate::pci::guest::{self, Machine};
 use crate::report::{AtomicsMode, BedKind, BedReport, ExitCode, Outcome, RequesterReadback, RuntimeFacts, Verdict};
@@ -264,8 +265,11 @@ impl Stage<'_> {
         hear: &mut impl FnMut(E) -> Heard,
     ) -> Result<WorkerEnd, VerifyError> {
         let bed = &self.supervision.bed;
-        let interrupting = (job.sleeping == Sleeping::UntilInterrupt).then(|| rocr_bed::with_interrupts(&bed.launcher));
-        let launcher = interrupting.as_ref().unwrap_or(&bed.launcher);
+        let launcher = bed.launcher.for_case(job.command);
+        let launcher = match job.sleeping {
+            Sleeping::UntilInterrupt => rocr_bed::with_interrupts(&launcher),
+            Sleeping::Never => launcher,
+        };
         let mut gatekeeper = gatekeeper(bed.rules, self.switch.bit(), self.mode, self.requester);
         gatekeeper.opening()?;
         let mut worker: WorkerProcess<E> = launcher.start(job.command, job.plan, gate(bed.rules))?;
@@ -283,16 +287,16 @@ impl Stage<'_> {
                     }
                     deadline = Instant::now() + job.silence;
                 }
-                Some(Message::Garbage(_)) => {}
                 Some(Message::Closed) => {
                     let end = worker.end(CLOSING);
                     return Ok(ended(end, worker.complaints()));
                 }
-                None if Instant::now() > deadline => {
+                // Chatter is no sign that the work goes on.
+                Some(Message::Garbage(_)) | None if Instant::now() > deadline => {
                     worker.end(Duration::ZERO);
                     return Ok(WorkerEnd::Wedged { last_words: worker.complaints() });
                 }
-                None => {}
+                Some(Message::Garbage(_)) | None => {}
             }
         }
     }
@@ -310,6 +314,12 @@ fn ended(end: Ending, last_words: Vec<String>) -> WorkerEnd {
 #[must_use]
 pub fn verdict_on(bed: &BedReport, code: ExitCode, summary: &str) -> Verdict {
     verdict::on_bed(bed, code, summary)
+}
+
+/// A verdict in words that cannot be taken for one on a device, when faults were injected.
+#[must_use]
+pub fn qualified(verdict: Verdict, faults: Option<&FaultPlan>) -> Verdict {
+    verdict::qualified(verdict, faults)
 }
 
 /// What is known of ROCr's own sleeping waits on its model: why a lost wake there is no news.

@@ -4,10 +4,11 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::marker::PhantomData;
 
-use rustix::process::{Signal as ProcessSignal, getppid, set_parent_process_death_signal};
+use rustix::process::{Signal as ProcessSignal, getpid, getppid, kill_process, set_parent_process_death_signal};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::faults::{Fault, FaultPlan, Injector, Place};
 use crate::hsa::{Agent, AgentKind, InitStack, Runtime, RuntimeChoice};
 
 use super::catalogue;
@@ -133,6 +134,43 @@ fn work(plan: &WorkerPlan, events: &mut Events<WorkerEvent>) -> io::Result<()> {
     events.send(&WorkerEvent::Done)
 }
 
+/// What the plan of this process's environment does to the process itself.
+#[derive(Debug)]
+pub struct WorkerFaults(Option<Injector>);
+
+impl WorkerFaults {
+    /// The plan's worker faults. What is no plan has been refused by the device already.
+    #[must_use]
+    pub fn of_environment() -> Self {
+        Self(FaultPlan::of_environment().ok().flatten().and_then(|plan| Injector::new(&plan, Place::Worker)))
+    }
+
+    /// Goes wrong, if this is the time for it.
+    ///
+    /// # Errors
+    /// Nobody listens any more to a worker that floods.
+    pub fn strike<E: Serialize>(&self, events: &mut Events<E>) -> io::Result<()> {
+        match self.0.as_ref().and_then(|faults| faults.strike(Some)) {
+            Some(Fault::WorkerAbort) => std::process::abort(),
+            Some(Fault::WorkerSegfault) => loop {
+                // The first may be spent on a handler that gives the default back and returns.
+                let _ = kill_process(getpid(), ProcessSignal::SEGV);
+            },
+            Some(Fault::WorkerLoop) => loop {
+                std::hint::spin_loop();
+            },
+            Some(Fault::WorkerFlood) => loop {
+                events.pipe.write_all(FLOOD)?;
+                io::stderr().write_all(FLOOD)?;
+            },
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Lines that are no events, and one that never ends.
+const FLOOD: &[u8] = b"flood\n{\"event\":\"flood\"}\n\0\xff flood without end";
+
 /// Opens the runtime of a plan; its GPUs in its order.
 ///
 /// # Errors
@@ -161,8 +199,10 @@ fn summary(index: usize, agent: &Agent) -> AgentSummary {
 
 fn run_cases(plan: &WorkerPlan, lab: &Lab, events: &mut Events<WorkerEvent>) -> io::Result<()> {
     let mut losses = 0;
+    let faults = WorkerFaults::of_environment();
     for name in &plan.cases {
         events.send(&WorkerEvent::CaseStarted { name: name.clone() })?;
+        faults.strike(events)?;
         let Some(case) = catalogue::find(name) else { continue };
         let pace = adapted(plan.pace, losses);
         let observation = Box::new(lab.observe(case, pace, plan.fabric.as_deref()));

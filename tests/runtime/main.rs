@@ -331,7 +331,7 @@ fn without_atomicops_a_kernel_writes_its_output_and_its_signal_never_fires() {
         Some(root) => founding_experiment(Path::new(&root)),
         None => {
             let directory = tempfile::tempdir().unwrap();
-            let prepared = bed::prepare(directory.path(), None).unwrap();
+            let prepared = bed::prepare(directory.path(), None, None).unwrap();
             let name = "without_atomicops_a_kernel_writes_its_output_and_its_signal_never_fires";
             run_alone(name, &[(bed::SYSFS_ENV, &prepared.sysfs_root)]);
         }

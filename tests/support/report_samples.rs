@@ -154,6 +154,7 @@ fn report(bed: BedReport, device: DeviceReport, verdict: Verdict) -> Report {
         tool: Tool::THIS,
         bed,
         no_gpu: None,
+        injected: None,
         runtime: RuntimeFacts { interface: Some("1.1".to_owned()), timestamp_hz: 1_000_000_000, ..RuntimeFacts::default() },
         started_at: 1_700_000_000,
         duration_ms: 1234,

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::faults::BlockedHop;
 use crate::pci::tree::{BridgeImage, BusNumbers, Completers, EgressBlocking, Routing, TreeBuilder, TreeError};
 use crate::pci::{Bdf, ConfigSpace};
 
@@ -30,6 +31,21 @@ const fn bdf(bus: u8, device: u8) -> Bdf {
 }
 
 impl ModelledPath {
+    /// The same path with a hop in the way of AtomicOps. Where that is a port of a switch and there is none, there is one now; a
+    /// switch that does not route does so at neither port.
+    #[must_use]
+    pub fn with_blocked(self, blocked: Option<BlockedHop>) -> Self {
+        match blocked {
+            None | Some(BlockedHop::Endpoint) => self,
+            Some(BlockedHop::SwitchDownstreamRouting | BlockedHop::SwitchUpstreamRouting) => {
+                Self { switch: Some(Switch::NoRouting), ..self }
+            }
+            Some(BlockedHop::SwitchUpstreamEgress) => Self { switch: Some(Switch::EgressBlocked), ..self },
+            Some(BlockedHop::RootPort) => Self { root_port: Completers::Neither, ..self },
+            Some(BlockedHop::RootPort64) => Self { root_port: Completers::Only32, ..self },
+        }
+    }
+
     /// Writes the tree with this endpoint at its end, and says where the endpoint is.
     pub(super) fn write(self, folder: &Path, endpoint: ConfigSpace) -> Result<Bdf, TreeError> {
         let last_bus = if self.switch.is_some() { 3 } else { 1 };

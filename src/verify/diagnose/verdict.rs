@@ -1,5 +1,6 @@
 //! The last word: all devices, and whether any of them was a GPU.
 
+use crate::faults::FaultPlan;
 use crate::report::{BedKind, BedReport, DeviceReport, ExitCode, Verdict, VerdictWord};
 
 /// What the devices' diagnoses come to on this bed.
@@ -66,6 +67,15 @@ pub fn on_bed(bed: &BedReport, code: ExitCode, summary: &str) -> Verdict {
             };
             Verdict { word: word(code), sentence: format!("{summary}{place}"), exit_code: code }
         }
+    }
+}
+
+/// The verdict in words that cannot be taken for one on a device, when faults were injected.
+#[must_use]
+pub fn qualified(verdict: Verdict, faults: Option<&FaultPlan>) -> Verdict {
+    match faults {
+        None => verdict,
+        Some(plan) => Verdict { sentence: format!("with injected faults ({plan}): {}", verdict.sentence), ..verdict },
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use tempfile::TempDir;
 
+use crate::faults::{BlockedHop, FaultPlan};
 use crate::hsa::embedded::bed::{self, SYSFS_ENV};
 use crate::hsa::embedded::vfio;
 use crate::hsa::{Bed, MODEL_VARIABLE, RuntimeChoice};
@@ -57,13 +58,36 @@ pub enum Rules {
 /// # Errors
 /// The runtime cannot be opened, or the dump to replay does not fit or cannot be read.
 pub fn prepare(request: &PlaceRequest) -> Result<ReadyBed, VerifyError> {
+    if request.faults.is_some() && !is_model(request) {
+        return Err(VerifyError::InjectNeedsModel { runtime: request.runtime.to_string() });
+    }
+    let mut bed = lay_out(request)?;
+    bed.launcher.faults = request.faults.clone();
+    Ok(bed)
+}
+
+/// Whether the software GPU is asked for by name, so that nothing else can be meant to go wrong.
+fn is_model(request: &PlaceRequest) -> bool {
+    match &request.runtime {
+        RequestedRuntime::RocrModel(_) | RequestedRuntime::Guest | RequestedRuntime::Choice(RuntimeChoice::Embedded) => true,
+        RequestedRuntime::Choice(RuntimeChoice::Auto) => request.replay.is_some(),
+        RequestedRuntime::Choice(_) => false,
+    }
+}
+
+/// The hop that is to be in the way of AtomicOps.
+pub(super) fn blocked_hop(request: &PlaceRequest) -> Option<BlockedHop> {
+    request.faults.as_ref().and_then(FaultPlan::blocked_hop)
+}
+
+fn lay_out(request: &PlaceRequest) -> Result<ReadyBed, VerifyError> {
     let choice = match (&request.replay, &request.runtime) {
         // A dump can only be meant for the embedded device, so asking for one is asking for that.
         (Some(_), RequestedRuntime::Choice(RuntimeChoice::Auto | RuntimeChoice::Embedded)) => {
             return embedded(request, BedKind::Embedded, None);
         }
         (Some(_), other) => return Err(VerifyError::ReplayNeedsEmbedded { runtime: other.to_string() }),
-        (None, RequestedRuntime::RocrModel(model)) => return rocr_bed::prepare(model),
+        (None, RequestedRuntime::RocrModel(model)) => return rocr_bed::prepare(model, blocked_hop(request)),
         (None, RequestedRuntime::Guest) => return guest_bed::prepare(request),
         (None, RequestedRuntime::Choice(choice)) => choice,
     };
@@ -131,7 +155,7 @@ fn embedded(request: &PlaceRequest, kind: BedKind, reason: Option<String>) -> Re
         None => None,
     };
     let tree = temporary_directory()?;
-    let prepared = bed::prepare(tree.path(), dump.as_deref()).map_err(|error| match &request.replay {
+    let prepared = bed::prepare(tree.path(), dump.as_deref(), blocked_hop(request)).map_err(|error| match &request.replay {
         Some(path) => replay_error(path, error.to_string()),
         None => VerifyError::Bed(error.to_string()),
     })?;

@@ -18,6 +18,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::faults::FaultPlan;
 use crate::pci::Bdf;
 use crate::pci::tree::FABRIC_COUNTERS_FILE;
 use crate::report::{
@@ -55,13 +56,15 @@ pub fn run(request: &VerifyRequest, observer: &mut dyn Observer) -> Result<Repor
     observer.planned(chosen.len() * modes.len() * cases.len());
     let mut bench = Bench { request, bed: &bed, interrupts: &interrupts, cases: &cases, observer, opening_crash, event_aborts };
     let devices = chosen.iter().map(|agent| bench.device(agent, modes)).collect::<Result<Vec<_>, _>>()?;
-    let verdict = verdict::verdict(&bed.report, &devices);
+    let faults = request.place.faults.as_ref();
+    let verdict = verdict::qualified(verdict::verdict(&bed.report, &devices), faults);
     Ok(Report {
         document: DocumentKind::Verify,
         schema_version: Report::SCHEMA_VERSION,
         tool: Tool::THIS,
         bed: bed.report.clone(),
         no_gpu: no_gpu.map(|explanation| explanation.to_string()),
+        injected: faults.map(FaultPlan::to_string),
         runtime,
         started_at: started.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         duration_ms: milliseconds(clock.elapsed()),
@@ -146,7 +149,7 @@ impl Bench<'_> {
         if let (Some(signal), false) = (self.opening_crash.take(), plan.cases.is_empty()) {
             recorder.opening_crash(&plan.cases.remove(0), &signal);
         }
-        for (treatment, cases) in groups(self.bed.rules, &plan.cases) {
+        for (treatment, faults, cases) in groups(self.bed.rules, self.request.place.faults.as_ref(), &plan.cases) {
             let launcher = match treatment {
                 Treatment::Untestable(reason) => {
                     cases.iter().for_each(|case| recorder.untestable(case, reason));
@@ -155,6 +158,7 @@ impl Bench<'_> {
                 Treatment::Plain => self.bed.launcher.clone(),
                 Treatment::WithInterrupts => rocr_bed::with_interrupts(&self.bed.launcher),
             };
+            let launcher = Launcher { faults, ..launcher };
             let mut launch = |plan: &WorkerPlan| start(&launcher, plan);
             let plan = WorkerPlan { cases: cases.to_vec(), ..plan.clone() };
             session::run_cases(&plan, &mut launch, self.interrupts, &mut recorder, &mut *gatekeeper)?;
@@ -170,14 +174,18 @@ fn start(launcher: &Launcher, plan: &WorkerPlan) -> Result<Box<dyn Worker>, Veri
     Ok(Box::new(launcher.launch(plan)?))
 }
 
+/// Cases that one worker can run, how, and what goes wrong in them.
+type Group<'a> = (Treatment, Option<FaultPlan>, &'a [String]);
+
 /// The cases in their order, neighbours that are treated alike together.
-fn groups(rules: Rules, cases: &[String]) -> Vec<(Treatment, &[String])> {
+fn groups<'a>(rules: Rules, faults: Option<&FaultPlan>, cases: &'a [String]) -> Vec<Group<'a>> {
     let treatment = |case: &String| match rules {
         Rules::Plain | Rules::Guest => Treatment::Plain,
         Rules::RocrModel => rocr_bed::treatment(case),
     };
-    let alike = cases.chunk_by(|one, next| treatment(one) == treatment(next));
-    alike.filter_map(|group| Some((treatment(group.first()?), group))).collect()
+    let plan = |case: &String| faults.and_then(|plan| plan.for_case(case));
+    let alike = cases.chunk_by(|one, next| treatment(one) == treatment(next) && plan(one) == plan(next));
+    alike.filter_map(|group| group.first().map(|first| (treatment(first), plan(first), group))).collect()
 }
 
 /// Turns observations into reports as they come.
@@ -312,12 +320,22 @@ mod tests {
     fn cases_stay_in_order_and_those_that_a_runtime_cannot_carry_stand_apart() {
         let names: Vec<String> =
             ["nop", "invalid-packet", "queue-recycle", "wait-active", "wait-blocked"].map(str::to_owned).to_vec();
-        let shape = |rules| groups(rules, &names).into_iter().map(|(_, group)| group.len()).collect::<Vec<_>>();
+        let shape = |rules| groups(rules, None, &names).into_iter().map(|(_, _, group)| group.len()).collect::<Vec<_>>();
         assert_eq!(shape(Rules::Plain), [5]);
         assert_eq!(shape(Rules::RocrModel), [1, 1, 2, 1]);
-        let treatments: Vec<_> = groups(Rules::RocrModel, &names).into_iter().map(|(treatment, _)| treatment).collect();
+        let treatments: Vec<_> = groups(Rules::RocrModel, None, &names).into_iter().map(|(treatment, _, _)| treatment).collect();
         assert!(matches!(treatments[1], Treatment::Untestable(_)));
         assert_eq!(treatments[3], Treatment::WithInterrupts);
-        assert!(groups(Rules::RocrModel, &[]).is_empty());
+        assert!(groups(Rules::RocrModel, None, &[]).is_empty());
+    }
+
+    #[test]
+    fn cases_with_faults_of_their_own_get_workers_of_their_own() {
+        let names: Vec<String> = ["nop", "vector-copy", "fence-none", "fence-agent"].map(str::to_owned).to_vec();
+        let plan: FaultPlan = "signal-twice:case=fence-*,worker-abort:case=nop,seed=1".parse().unwrap();
+        let groups = groups(Rules::Plain, Some(&plan), &names);
+        let shape: Vec<_> = groups.iter().map(|(_, plan, group)| (plan.as_ref().map(FaultPlan::to_string), group.len())).collect();
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(shape, [(some("worker-abort,seed=1"), 1), (None, 1), (some("signal-twice,seed=1"), 2)]);
     }
 }

@@ -88,7 +88,9 @@ fn enumerate(bed: &ReadyBed, interrupts: &Interrupts) -> Result<(Roster, Option<
         fabric: None,
         gate: Gate::Open,
     };
-    let mut launch = |plan: &WorkerPlan| Ok(Box::new(bed.launcher.launch(plan)?) as Box<dyn Worker>);
+    // Which GPUs there are is no question about what goes wrong with them.
+    let launcher = bed.launcher.without_faults();
+    let mut launch = |plan: &WorkerPlan| Ok(Box::new(launcher.launch(plan)?) as Box<dyn Worker>);
     match session::enumerate(&plan, &mut launch, interrupts) {
         Ok(roster) => Ok((roster, None)),
         Err(VerifyError::WorkerDied { signal, .. }) => Ok((session::enumerate(&plan, &mut launch, interrupts)?, Some(signal))),

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::faults::{FaultPlan, INJECT_ENV};
 use crate::rocr::Surroundings;
 use crate::verify::error::VerifyError;
 use crate::verify::event::{Gate, WorkerEvent, WorkerPlan};
@@ -58,6 +59,8 @@ pub struct Launcher {
     pub surroundings: Surroundings,
     /// Set in the workers' environment.
     pub environment: Vec<(String, OsString)>,
+    /// What is to go wrong in them.
+    pub faults: Option<FaultPlan>,
 }
 
 /// How long a killed process may take to disappear.
@@ -68,7 +71,25 @@ const LAST_WORDS: Duration = Duration::from_millis(250);
 const KEPT_LINES: usize = 12;
 const KEPT_CHARACTERS: usize = 300;
 
+/// Messages of a worker that are kept while the supervisor is busy; then the worker waits.
+const KEPT_MESSAGES: usize = 256;
+/// Bytes of a line at most; what is longer counts as several lines. An event has a few kilobytes.
+const LINE_BYTES: u64 = 1 << 20;
+
 impl Launcher {
+    /// The same launcher with what the plan leaves for this case.
+    #[must_use]
+    pub fn for_case(&self, case: &str) -> Self {
+        let faults = self.faults.as_ref().and_then(|plan| plan.for_case(case));
+        Self { faults, ..self.clone() }
+    }
+
+    /// The same launcher for workers in which nothing goes wrong on purpose.
+    #[must_use]
+    pub fn without_faults(&self) -> Self {
+        Self { faults: None, ..self.clone() }
+    }
+
     /// Starts a worker on `plan`.
     ///
     /// # Errors
@@ -96,6 +117,8 @@ impl Launcher {
             .program()?
             .args([command, "--plan", &plan])
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            // Always, so that no fault gets in from our own environment that no report would tell of.
+            .env(INJECT_ENV, self.faults.as_ref().map(FaultPlan::to_string).unwrap_or_default())
             .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -103,11 +126,12 @@ impl Launcher {
             .process_group(0)
             .spawn()
             .map_err(|error| VerifyError::Worker(format!("it cannot be started: {error}")))?;
-        let (sender, messages) = mpsc::channel();
+        let (sender, messages) = mpsc::sync_channel(KEPT_MESSAGES);
         if let Some(stdout) = child.stdout.take() {
             thread::spawn(move || {
-                for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                    let message = serde_json::from_str(&line).map_or(Message::Garbage(line), Message::Event);
+                for line in bounded_lines(stdout) {
+                    let garbage = |_| Message::Garbage(String::from_utf8_lossy(&line).into_owned());
+                    let message = serde_json::from_slice(&line).map_or_else(garbage, Message::Event);
                     if sender.send(message).is_err() {
                         break;
                     }
@@ -148,8 +172,19 @@ impl Launcher {
     }
 }
 
+/// The lines of a stream without their ends. A line without end does not fill memory: it comes in pieces.
+fn bounded_lines(stream: impl Read) -> impl Iterator<Item = Vec<u8>> {
+    let mut reader = BufReader::new(stream);
+    std::iter::from_fn(move || {
+        let mut line = Vec::new();
+        let read = reader.by_ref().take(LINE_BYTES).read_until(b'\n', &mut line).ok()?;
+        line.pop_if(|last| *last == b'\n');
+        (read > 0).then_some(line)
+    })
+}
+
 fn keep_last_lines(stream: impl Read, kept: &Mutex<VecDeque<String>>) {
-    for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
+    for line in bounded_lines(stream) {
         let line: String = String::from_utf8_lossy(&line).trim_end().chars().take(KEPT_CHARACTERS).collect();
         let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() == KEPT_LINES {
@@ -238,7 +273,7 @@ mod tests {
 
     fn shell(script: &str) -> WorkerProcess {
         let child = Command::new("sh").args(["-c", script]).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
-        let (messages, end_of_words) = (mpsc::channel().1, mpsc::channel().1);
+        let (messages, end_of_words) = (mpsc::sync_channel(1).1, mpsc::channel().1);
         WorkerProcess { child, messages, complaints: Arc::default(), end_of_words, gate: None }
     }
 
@@ -253,6 +288,13 @@ mod tests {
     fn a_process_that_does_not_end_is_killed_even_when_it_ignores_requests() {
         let mut stubborn = shell("trap '' TERM INT; while :; do sleep 60; done");
         assert_eq!(stubborn.end(Duration::from_millis(20)), Ending::Crashed("SIGKILL".to_owned()));
+    }
+
+    #[test]
+    fn a_line_without_end_comes_in_pieces() {
+        let endless = std::io::repeat(b'x').take(3 * LINE_BYTES + 7);
+        let lengths: Vec<_> = bounded_lines(endless.chain(&b"\nlast\n\nopen"[..])).map(|line| line.len() as u64).collect();
+        assert_eq!(lengths, [LINE_BYTES, LINE_BYTES, LINE_BYTES, 7, 4, 0, 4]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 
+use crate::faults::BlockedHop;
 use crate::hsa::INTERRUPT_VARIABLE;
 use crate::pci::sysfs::SysfsRoot;
 use crate::report::{BedKind, BedReport, Outcome, Prediction};
@@ -75,13 +76,13 @@ pub fn prediction(of_hardware: &Prediction) -> Prediction {
 ///
 /// # Errors
 /// ROCr or its sysroot is not there, has no model mode, or the machine cannot be written.
-pub fn prepare(request: &RocrModelRequest) -> Result<ReadyBed, VerifyError> {
+pub fn prepare(request: &RocrModelRequest, blocked: Option<BlockedHop>) -> Result<ReadyBed, VerifyError> {
     let unusable = |error: &dyn std::error::Error| VerifyError::RocrModel(error.to_string());
     let surroundings = Surroundings::open(request.sysroot.as_deref()).map_err(|error| unusable(&error))?;
     let library = RuntimeLibrary::find(&surroundings, request.library.as_deref()).map_err(|error| unusable(&error))?;
     let model = model_library().map_err(|error: LibraryError| unusable(&error))?;
     let tree = temporary_directory()?;
-    let machine = ModelMachine::prepare(tree.path(), request.target, RequesterAtStart::AsFound)
+    let machine = ModelMachine::prepare_blocked(tree.path(), request.target, RequesterAtStart::AsFound, blocked)
         .map_err(|error| VerifyError::Bed(error.to_string()))?;
     let mut environment = machine.environment(&model);
     // Whoever sets it has the last word; the report records it.
@@ -98,7 +99,7 @@ pub fn prepare(request: &RocrModelRequest) -> Result<ReadyBed, VerifyError> {
         },
         runtime: PlannedRuntime::RocrModel(library.path),
         sysfs: SysfsRoot::new(machine.sysfs_root),
-        launcher: Launcher { surroundings, environment },
+        launcher: Launcher { surroundings, environment, faults: None },
         rules: Rules::RocrModel,
         counters: None,
         _lease: None,

@@ -106,13 +106,12 @@ pub fn enumerate(plan: &WorkerPlan, launch: &mut Launch<'_>, interrupts: &Interr
                 }
                 return Err(VerifyError::WorkerDied { signal: name(&ending), last_words: last_words(&*worker) });
             }
-            Some(Message::Event(_) | Message::Garbage(_)) => {}
-            None if Instant::now() > deadline => {
+            Some(Message::Event(_) | Message::Garbage(_)) | None if Instant::now() > deadline => {
                 worker.end(Duration::ZERO);
                 let seconds = OPENING.as_secs();
                 return Err(VerifyError::Worker(format!("the runtime did not open within {seconds} s and was killed")));
             }
-            None => {}
+            Some(Message::Event(_) | Message::Garbage(_)) | None => {}
         }
     }
 }
@@ -231,10 +230,12 @@ impl Drive<'_> {
                     let allowed = if self.finished == self.cases.len() { CLOSING } else { self.plan.pace.watchdog() };
                     deadline = Instant::now() + allowed;
                 }
-                Some(Message::Garbage(_)) => {}
                 Some(Message::Closed) => return Ok(Stop::Ended(worker.end(CLOSING))),
-                None if Instant::now() > deadline => return Ok(Stop::Wedged(worker.end(Duration::ZERO))),
-                None => {}
+                // Chatter is no sign that the case goes on.
+                Some(Message::Garbage(_)) | None if Instant::now() > deadline => {
+                    return Ok(Stop::Wedged(worker.end(Duration::ZERO)));
+                }
+                Some(Message::Garbage(_)) | None => {}
             }
         }
     }

@@ -1,0 +1,190 @@
+//! `--inject` as its users meet it: what is refused, what the report says, and that every fault reaches the place it is meant for.
+#![allow(clippy::unwrap_used, reason = "a test: what cannot be read must fail it")]
+
+#[path = "support/program.rs"]
+#[allow(dead_code, reason = "shared with tests that need other parts of it")]
+mod program;
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use predicates::prelude::*;
+use predicates::str::{contains, starts_with};
+use program::Place;
+use serde_json::Value;
+
+/// The report on these cases with AtomicOps on, and the exit code.
+fn verify(plan: &str, cases: &[&str]) -> (Value, i32) {
+    let mut arguments = vec!["verify", "--runtime", "embedded", "--atomics", "on", "--timeout", "500", "--format", "json"];
+    arguments.extend(cases.iter().flat_map(|case| ["--case", case]));
+    arguments.extend(["--inject", plan]);
+    let output = Place::new().program(&arguments).output().unwrap();
+    let report = serde_json::from_slice(&output.stdout);
+    (report.unwrap_or_else(|error| panic!("{plan}: {error}: {output:?}")), output.status.code().unwrap())
+}
+
+fn outcomes(report: &Value) -> Vec<String> {
+    let cases = report["devices"][0]["runs"][0]["cases"].as_array().unwrap();
+    cases.iter().map(|case| case["outcome"]["kind"].as_str().unwrap().to_owned()).collect()
+}
+
+fn violations(instance: &Value) -> Vec<String> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/results/verify.schema.json");
+    let schema = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    let validator = jsonschema::draft202012::new(&schema).unwrap();
+    validator.iter_errors(instance).map(|error| format!("{}: {error}", error.instance_path())).collect()
+}
+
+#[test]
+fn a_plan_is_refused_where_there_is_no_software_gpu_to_strike() {
+    for runtime in ["auto", "system", "/no/such/libhsa-runtime64.so.1"] {
+        Place::new()
+            .program(&["verify", "--runtime", runtime, "--inject", "signal-twice"])
+            .assert()
+            .code(2)
+            .stdout("")
+            .stderr(contains("faults can be injected into the software GPU only"));
+    }
+}
+
+#[test]
+fn what_is_no_plan_is_refused_with_the_names_that_there_are() {
+    Place::new()
+        .program(&["verify", "--runtime", "embedded", "--inject", "signal-eaten"])
+        .assert()
+        .code(2)
+        .stdout("")
+        .stderr(contains("`signal-eaten` is no fault").and(contains("signal-dropped")).and(contains("--inject help")));
+    Place::new()
+        .program(&["verify", "--runtime", "embedded", "--inject", "no/such/plan"])
+        .assert()
+        .code(2)
+        .stderr(contains("cannot read the fault plan no/such/plan"));
+}
+
+#[test]
+fn help_lists_the_faults() {
+    let listed = contains("signal-late=DURATION").and(contains("worker-flood")).and(contains(":every=N"));
+    Place::new().program(&["verify", "--inject", "help"]).assert().code(0).stdout(listed);
+}
+
+#[test]
+fn a_report_says_in_its_first_line_and_in_its_verdict_that_faults_were_injected() {
+    let text = ["verify", "--runtime", "embedded", "--case", "nop", "--inject", "signal-late=5us,seed=7"];
+    Place::new().program(&text).assert().code(0).stdout(
+        starts_with("Test bed: embedded, a software GPU and not hardware; injected faults: signal-late=5us,seed=7\n")
+            .and(contains("PASS: with injected faults (signal-late=5us,seed=7): ")),
+    );
+    let (report, code) = verify("signal-late=5us,seed=7", &["nop"]);
+    assert_eq!((report["injected"].as_str(), code), (Some("signal-late=5us,seed=7"), 0));
+    assert_eq!(violations(&report), [""; 0]);
+}
+
+#[test]
+fn a_seed_that_nobody_chose_is_in_the_report() {
+    let (report, _) = verify("atomic-lost=0.000001", &["nop"]);
+    let injected = report["injected"].as_str().unwrap();
+    let seed = injected.strip_prefix("atomic-lost=0.000001,seed=").unwrap();
+    assert!(seed.parse::<u64>().is_ok(), "{injected}");
+}
+
+#[test]
+fn a_plan_can_be_a_file() {
+    let place = Place::new();
+    let plan = place.path("plan");
+    fs::write(&plan, "# drop the first one\nsignal-dropped:case=nop\nseed=3\n").unwrap();
+    place
+        .program(&["verify", "--runtime", "embedded", "--atomics", "on", "--timeout", "500", "--case", "nop", "--inject"])
+        .arg(&plan)
+        .assert()
+        .code(3)
+        .stdout(contains("injected faults: signal-dropped:case=nop,seed=3"));
+}
+
+/// A variable that is left over from elsewhere must not strike behind the report's back.
+#[test]
+fn the_environment_alone_injects_nothing() {
+    Place::new()
+        .program(&["verify", "--runtime", "embedded", "--atomics", "on", "--case", "nop"])
+        .env("AQLPROBE_INJECT", "signal-dropped")
+        .assert()
+        .code(0)
+        .stdout(contains("injected").not());
+}
+
+#[test]
+fn a_fault_for_one_case_leaves_the_others_alone() {
+    let (report, _) = verify("signal-dropped:case=fence-none,worker-abort:case=nop", &["nop", "fence-none", "fence-agent"]);
+    assert_eq!(outcomes(&report), ["worker-crashed", "completion-lost", "completed"]);
+}
+
+/// What each fault leaves of an empty kernel and of one with output, with a worker to each.
+#[test]
+fn device_faults_are_seen_as_what_they_are() {
+    for (plan, seen) in [
+        ("packet-ignored", "packet-not-fetched"),
+        ("packet-lost", "no-effect"),
+        ("packet-skipped", "false-completion"),
+        ("output-stale", "false-completion"),
+        ("signal-dropped", "completion-lost"),
+        ("signal-twice", "fired-twice"),
+        ("signal-late=700ms", "completed-late"),
+        ("atomic-lost", "completion-lost"),
+        ("atomics-blocked=endpoint", "completion-lost"),
+        ("atomics-blocked=switch-downstream-routing", "completion-lost"),
+        ("doorbell-lost", "packet-not-fetched"),
+        ("queue-error=illegal-instruction", "queue-error"),
+        ("device-gone", "packet-not-fetched"),
+    ] {
+        let (report, code) = verify(plan, &["fence-system"]);
+        assert_eq!(outcomes(&report), [seen], "{plan}");
+        let passes = seen == "completed" || seen == "completed-late";
+        assert!(passes || code != 0, "{plan}");
+    }
+}
+
+#[test]
+fn a_recycled_doorbell_that_is_stale_shows_in_the_queues_that_follow() {
+    let (report, code) = verify("doorbell-stale", &["queue-recycle"]);
+    assert_eq!((outcomes(&report), code), (vec!["packet-not-fetched".to_owned()], 3));
+}
+
+/// The watchdog of a case: its timeout, a second for what is late, three of margin.
+#[test]
+fn a_worker_that_goes_wrong_is_ended_and_the_next_case_runs() {
+    for (plan, seen) in [
+        ("worker-abort:case=nop", "worker-crashed"),
+        ("worker-segfault:case=nop", "worker-crashed"),
+        ("worker-loop:case=nop", "runtime-wedged"),
+        ("worker-flood:case=nop", "runtime-wedged"),
+    ] {
+        let started = Instant::now();
+        let (report, code) = verify(plan, &["nop", "fence-none"]);
+        assert_eq!(outcomes(&report), [seen, "completed"], "{plan}");
+        assert_ne!(code, 0, "{plan}");
+        assert!(started.elapsed() < Duration::from_secs(120), "{plan}: it ended, and not by the patience of whoever runs tests");
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_outcomes() {
+    let run = || outcomes(&verify("signal-dropped:p=0.5,seed=5", &["nop", "fence-*", "vector-copy"]).0);
+    let first = run();
+    assert_eq!(first, run());
+    assert!(
+        first.iter().any(|outcome| outcome == "completed") && first.iter().any(|outcome| outcome == "completion-lost"),
+        "{first:?}"
+    );
+}
+
+#[test]
+fn an_endpoint_says_what_it_was_given_and_refuses_what_is_no_plan() {
+    let place = Place::new();
+    let socket = place.path("vu.sock");
+    place
+        .program(&["endpoint", "--inject", "signal-eaten", "--socket"])
+        .arg(&socket)
+        .assert()
+        .code(2)
+        .stderr(contains("`signal-eaten` is no fault"));
+}
