@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -50,6 +51,10 @@ pub trait Worker<E = WorkerEvent> {
     fn complaints(&self) -> Vec<String>;
     /// Lets it pass its gate.
     fn proceed(&mut self);
+    /// How many bytes it wrote that are no events, once they are too many for somebody who has something to say.
+    fn flood(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// Starts workers of this very binary.
@@ -75,6 +80,8 @@ const KEPT_CHARACTERS: usize = 300;
 const KEPT_MESSAGES: usize = 256;
 /// Bytes of a line at most; what is longer counts as several lines. An event has a few kilobytes.
 const LINE_BYTES: u64 = 1 << 20;
+/// More bytes than a runtime that logs its every call writes in a run.
+const FLOOD_BYTES: u64 = 16 << 20;
 
 impl Launcher {
     /// The same launcher with what the plan leaves for this case.
@@ -127,10 +134,15 @@ impl Launcher {
             .spawn()
             .map_err(|error| VerifyError::Worker(format!("it cannot be started: {error}")))?;
         let (sender, messages) = mpsc::sync_channel(KEPT_MESSAGES);
+        let spilled = Arc::new(AtomicU64::new(0));
         if let Some(stdout) = child.stdout.take() {
+            let spilled = Arc::clone(&spilled);
             thread::spawn(move || {
                 for line in bounded_lines(stdout) {
-                    let garbage = |_| Message::Garbage(String::from_utf8_lossy(&line).into_owned());
+                    let garbage = |_| {
+                        spilled.fetch_add(line.len() as u64, Ordering::Relaxed);
+                        Message::Garbage(String::from_utf8_lossy(&line).into_owned())
+                    };
                     let message = serde_json::from_slice(&line).map_or_else(garbage, Message::Event);
                     if sender.send(message).is_err() {
                         break;
@@ -141,15 +153,15 @@ impl Launcher {
         let complaints = Arc::new(Mutex::new(VecDeque::new()));
         let (said_all, end_of_words) = mpsc::channel();
         if let Some(stderr) = child.stderr.take() {
-            let complaints = Arc::clone(&complaints);
+            let (complaints, spilled) = (Arc::clone(&complaints), Arc::clone(&spilled));
             thread::spawn(move || {
-                keep_last_lines(stderr, &complaints);
+                keep_last_lines(stderr, &spilled, &complaints);
                 // Nobody may be waiting for it.
                 let _ = said_all.send(());
             });
         }
         let gate = child.stdin.take();
-        Ok(WorkerProcess { child, messages, complaints, end_of_words, gate })
+        Ok(WorkerProcess { child, messages, complaints, end_of_words, gate, spilled })
     }
 
     /// The binary of this process, ready for arguments.
@@ -183,8 +195,9 @@ fn bounded_lines(stream: impl Read) -> impl Iterator<Item = Vec<u8>> {
     })
 }
 
-fn keep_last_lines(stream: impl Read, kept: &Mutex<VecDeque<String>>) {
+fn keep_last_lines(stream: impl Read, spilled: &AtomicU64, kept: &Mutex<VecDeque<String>>) {
     for line in bounded_lines(stream) {
+        spilled.fetch_add(line.len() as u64, Ordering::Relaxed);
         let line: String = String::from_utf8_lossy(&line).trim_end().chars().take(KEPT_CHARACTERS).collect();
         let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() == KEPT_LINES {
@@ -202,6 +215,8 @@ pub struct WorkerProcess<E = WorkerEvent> {
     complaints: Arc<Mutex<VecDeque<String>>>,
     end_of_words: Receiver<()>,
     gate: Option<ChildStdin>,
+    /// Bytes read that are no events.
+    spilled: Arc<AtomicU64>,
 }
 
 impl<E> WorkerProcess<E> {
@@ -248,6 +263,10 @@ impl<E> Worker<E> for WorkerProcess<E> {
         }
     }
 
+    fn flood(&self) -> Option<u64> {
+        Some(self.spilled.load(Ordering::Relaxed)).filter(|bytes| *bytes > FLOOD_BYTES)
+    }
+
     fn complaints(&self) -> Vec<String> {
         self.complaints.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
@@ -274,7 +293,7 @@ mod tests {
     fn shell(script: &str) -> WorkerProcess {
         let child = Command::new("sh").args(["-c", script]).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let (messages, end_of_words) = (mpsc::sync_channel(1).1, mpsc::channel().1);
-        WorkerProcess { child, messages, complaints: Arc::default(), end_of_words, gate: None }
+        WorkerProcess { child, messages, complaints: Arc::default(), end_of_words, gate: None, spilled: Arc::default() }
     }
 
     #[test]
@@ -301,7 +320,9 @@ mod tests {
     fn only_the_last_lines_of_stderr_are_kept_and_long_ones_are_cut() {
         let kept = Mutex::new(VecDeque::new());
         let text: String = (0..50).map(|line| format!("line {line} {}\n", "x".repeat(1000))).collect();
-        keep_last_lines(text.as_bytes(), &kept);
+        let spilled = AtomicU64::new(0);
+        keep_last_lines(text.as_bytes(), &spilled, &kept);
+        assert_eq!(spilled.into_inner() as usize, text.len() - text.lines().count());
         let kept = kept.into_inner().unwrap();
         assert_eq!(kept.len(), KEPT_LINES);
         assert!(kept.back().unwrap().starts_with("line 49"));
