@@ -167,7 +167,14 @@ fn waits(context: &mut Context<'_>, mode: WaitMode) -> Step<()> {
         });
         let output = || compare_marks(&cells, round + 1);
         let arrived = *arrived.lock().unwrap_or_else(PoisonError::into_inner);
-        context.complete(&Completion { signal: &done, before: 1, expected: 0, queue: &queue, index, output: &output })?;
+        let awaited = Completion { signal: &done, before: 1, expected: 0, queue: &queue, index, output: &output };
+        // A wait that ran to its end although the value had arrived well before is one that was not woken, not a late completion.
+        if arrived.is_some_and(|arrived| waited >= end && waited.saturating_duration_since(arrived) > span / 2) {
+            context.record(&awaited, output());
+            context.note("the wait ran to its end although the value had arrived");
+            return Err(Stop(Outcome::WakeLost));
+        }
+        context.complete(&awaited)?;
         if let Some(late) = arrived.map(|arrived| waited.saturating_duration_since(arrived)).filter(|late| *late > WAKE_LIMIT) {
             context.note(format!("the wait came back {} ms after the value had arrived", late.as_millis()));
             return Err(Stop(Outcome::WakeLost));

@@ -122,7 +122,11 @@ fn not_fetched(facts: &RunFacts<'_>, evidence: &Evidence) -> Cause {
             "the device took the packet only when later packets brought the doorbell to values it had not had: its slot still held what an \
              earlier queue had written",
         ),
-        Some(Remedy::Waiting) | None => Cause::new(
+        Some(Remedy::Waiting) => Cause::new(
+            Suspect::CompletionSlow,
+            "the device took the packet only after the deadline: it is slow, shared or busy; a longer --timeout accepts it",
+        ),
+        None => Cause::new(
             Suspect::PacketIgnored,
             "the device never took the packet, however often the doorbell was rung: doorbell writes do not arrive, or the queue is not \
              mapped to a hardware queue",
@@ -275,6 +279,11 @@ fn never_sent(evidence: &Evidence) -> bool {
 /// What is known to stop AtomicOps: by the bed's counters, by the device's bit, by the path's registers.
 fn stopped(facts: &RunFacts<'_>, evidence: &Evidence) -> Option<Cause> {
     if let Some(cause) = counted(evidence.fabric.as_ref()) {
+        if cause.suspect == Suspect::RequesterDisabled && facts.enabled() == Some(true) {
+            let sentence =
+                "the device sends no AtomicOps although its AtomicOp Requester Enable (Device Control 2 bit 6) reads as set";
+            return Some(Cause { sentence: sentence.to_owned(), ..cause });
+        }
         return Some(cause);
     }
     if facts.enabled() == Some(false) {

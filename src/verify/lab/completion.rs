@@ -173,6 +173,11 @@ impl Context<'_> {
     /// device that compares it with a value of an earlier queue may only hear one that is higher, which packets without effect
     /// make legal.
     pub fn prod(&mut self, queue: &Queue, index: u64) {
+        if poll(self.deadline() + Pace::LATE_WINDOW, || queue.read_index() > index) {
+            self.evidence.second_look = Some(SecondLook { after: Remedy::Waiting, taken: true, output: None });
+            self.record_queue(queue);
+            return;
+        }
         /// How long each further value of the doorbell is given.
         const STEP: Duration = Duration::from_millis(4);
         let taken = || queue.read_index() > index;
