@@ -152,9 +152,9 @@ pub struct SecondLook {
 pub enum Remedy {
     /// Nothing but waiting.
     Waiting,
-    /// The doorbell was rung again with the value it had.
+    /// The doorbell was rung again, with the value it had and with the next one.
     RingingAgain,
-    /// Packets without effect were added, so that the doorbell took values it had not had.
+    /// Packets without effect were added, so that the doorbell took further values.
     RingingFurther,
 }
 

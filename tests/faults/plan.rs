@@ -191,9 +191,9 @@ pub const ROWS: &[Row] = &[
     },
     Row { cases: &["nop", "fence-system", "fetch-add-64", "queue-recycle"], ..row("doorbell-lost", "packet-ignored", &[]) },
     Row {
-        cases: &["nop", "fence-system", "fetch-add-64", "queue-recycle"],
-        telling: 3,
-        ..row("doorbell-stale", "doorbell-stale", &[(&["nop"], "passed", FIRST)])
+        cases: &["nop", "exactly-once", "fetch-add-64", "swap-32"],
+        telling: 4,
+        ..row("doorbell-stale", "doorbell-stale", &[(&["nop", "exactly-once"], "passed", FIRST)])
     },
     Row {
         cases: &["wait-blocked", "nop", "wait-active"],

@@ -114,12 +114,12 @@ fn not_fetched(facts: &RunFacts<'_>, evidence: &Evidence) -> Cause {
     match evidence.second_look.filter(|look| look.taken).map(|look| look.after) {
         Some(Remedy::RingingAgain) => Cause::new(
             Suspect::DoorbellLost,
-            "the device took the packet once its doorbell was rung again with the same value: the first write to the doorbell did not \
+            "the device took the packet once its doorbell was rung again: the first write to the doorbell did not \
              arrive",
         ),
         Some(Remedy::RingingFurther) => Cause::new(
             Suspect::DoorbellStale,
-            "the device took the packet only when later packets brought the doorbell to values it had not had: its slot still held what an \
+            "the device took the packet only when later packets brought the doorbell well beyond its value: its slot still held what an \
              earlier queue had written",
         ),
         Some(Remedy::Waiting) => Cause::new(

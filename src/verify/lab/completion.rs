@@ -184,9 +184,11 @@ impl Context<'_> {
         queue.ring().port().ring_doorbell(queue.write_index().saturating_sub(1));
         let mut look = SecondLook { after: Remedy::RingingAgain, taken: poll(Instant::now() + PATIENCE, taken), output: None };
         let empty = BarrierAnd::new(system_header(), [0; BARRIER_DEPENDENCIES], 0);
-        // A full ring ends it.
+        // The next value alone is a ring that was heard, where a device only hears values that it has not seen. A full ring ends it.
+        let mut after = Remedy::RingingAgain;
         while !look.taken && queue.ring().submit(&empty).is_ok() {
-            look = SecondLook { after: Remedy::RingingFurther, taken: poll(Instant::now() + STEP, taken), output: None };
+            look = SecondLook { after, taken: poll(Instant::now() + STEP, taken), output: None };
+            after = Remedy::RingingFurther;
         }
         self.evidence.second_look = Some(look);
         self.record_queue(queue);

@@ -115,7 +115,9 @@ impl Lab {
 /// Where the path counts AtomicOps, a signal that went down twice as far as it had to with no AtomicOp too many was decremented by
 /// another amount.
 fn counted(outcome: Outcome, evidence: &Evidence) -> Outcome {
-    let within = evidence.fabric.zip(evidence.atomics_asked).is_some_and(|(fabric, asked)| fabric.performed <= asked);
+    let within = evidence.fabric.zip(evidence.atomics_asked).is_some_and(|(fabric, asked)| fabric.performed == asked);
+    // Packets that the device has not taken yet have not asked for theirs.
+    let within = within && evidence.queue.as_ref().is_some_and(|queue| queue.read_index >= queue.write_index);
     match (outcome, &evidence.signal) {
         (Outcome::FiredTwice { value }, Some(signal)) if within => {
             let (asked, taken) = (signal.before.wrapping_sub(signal.expected), signal.before.wrapping_sub(value));
