@@ -74,7 +74,7 @@ pub const ROWS: &[Row] = &[
         cases: &["nop", "fence-system"],
         ..row(
             "signal-late=30s",
-            "runtime-wedged",
+            "decrement-lost",
             &[(
                 &["nop", "fence-system"],
                 "decrement-lost",
