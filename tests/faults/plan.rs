@@ -83,7 +83,15 @@ pub const ROWS: &[Row] = &[
         )
     },
     row("signal-twice", "fired-twice", &[]),
-    row("signal-decrement", "wrong-decrement", &[]),
+    row(
+        "signal-decrement",
+        "wrong-decrement",
+        &[(
+            &["shared-signal"],
+            "fired-twice",
+            "the host counts the same signal down, so it reaches its end before all packets are taken and their AtomicOps counted",
+        )],
+    ),
     row(
         "signal-decrement=2",
         "wrong-decrement",
@@ -106,7 +114,11 @@ pub const ROWS: &[Row] = &[
             "a decrement by 2 and two decrements by 1 are the same to a path that does not count AtomicOps",
         )],
     ),
-    row("signal-decrement=-1", "wrong-decrement", &[]),
+    row(
+        "signal-decrement=-1",
+        "wrong-decrement",
+        &[(&["shared-signal"], "decrement-lost", "the host takes from the same signal as much as the device adds to it")],
+    ),
     row("packet-ignored", "packet-ignored", &[]),
     row("packet-lost", "kernel-not-run", &[(&["nop"], "decrement-lost", NO_OUTPUT)]),
     row("packet-skipped", "kernel-not-run", &[(&["nop"], "passed", NO_OUTPUT)]),
