@@ -188,6 +188,23 @@ mod cases {
     }
 
     #[test]
+    fn a_run_with_injected_faults_is_no_new_state_of_the_same_thing() {
+        let base = samples::embedded_both();
+        let mut struck = base.clone();
+        struck.injected = Some("signal-dropped:every=3,seed=7".to_owned());
+        let mut other_seed = base.clone();
+        other_seed.injected = Some("signal-dropped:every=3,seed=8".to_owned());
+        for (base, new) in [(&base, &struck), (&struck, &base), (&struck, &other_seed)] {
+            let error = compared(&verify(base.clone()), &verify(new.clone())).unwrap_err();
+            assert_eq!(error.aspects(), [Aspect::Settings]);
+            assert!(error.to_string().contains("injected faults"), "{error}");
+            let settings = CompareSettings { allowed: vec![Aspect::Settings], ..CompareSettings::default() };
+            assert_eq!(compare(&verify(base.clone()), &verify(new.clone()), &settings).unwrap().allowed.len(), 1);
+        }
+        assert!(compared(&verify(struck.clone()), &verify(struck)).is_ok());
+    }
+
+    #[test]
     fn a_worse_verdict_alone_regresses() {
         let mut worse = samples::embedded_both();
         worse.verdict = samples::embedded_off().verdict;

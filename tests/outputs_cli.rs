@@ -6,7 +6,6 @@
 mod program;
 
 use std::fs;
-use std::path::Path;
 
 use predicates::prelude::*;
 use predicates::str::{contains, is_empty, starts_with};
@@ -16,10 +15,6 @@ const NOP: [&str; 5] = ["verify", "--runtime", "embedded", "--case", "nop"];
 
 fn with<'a>(base: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
     base.iter().chain(more).copied().collect()
-}
-
-fn this_machine_has_kfd() -> bool {
-    Path::new("/dev/kfd").exists()
 }
 
 #[test]
@@ -74,15 +69,13 @@ fn a_hang_keeps_its_exit_code_whatever_the_form_and_is_a_failure_of_a_selftest()
 fn a_selftest_skips_with_4_and_fails_with_1_even_when_its_command_line_is_wrong() {
     Place::new().program(&with(&NOP, &["--kselftest", "--nonsense"])).assert().code(1);
     Place::new().program(&["verify", "--kselftest", "--case", "nope"]).assert().code(1);
-    if !this_machine_has_kfd() {
-        let auto = ["verify", "--case", "nop", "--kselftest"];
-        Place::new().program(&auto).assert().code(4).stdout(starts_with("KTAP version 1\n1..0 # SKIP NO GPU TESTED"));
-        Place::new()
-            .program(&with(&auto, &["--require-device"]))
-            .assert()
-            .code(1)
-            .stdout(contains("not ok 3 aqlprobe verify: verdict"));
-    }
+    let auto = ["verify", "--case", "nop", "--kselftest"];
+    Place::new().program_without_gpu(&auto).assert().code(4).stdout(starts_with("KTAP version 1\n1..0 # SKIP NO GPU TESTED"));
+    Place::new()
+        .program_without_gpu(&with(&auto, &["--require-device"]))
+        .assert()
+        .code(1)
+        .stdout(contains("not ok 3 aqlprobe verify: verdict"));
 }
 
 #[test]
@@ -94,25 +87,24 @@ fn a_nodes_plugin_calls_a_model_unknown_even_when_it_passes() {
         .code(2)
         .stdout(starts_with("UNKNOWN [embedded] PASS"))
         .stdout(line);
-    if !this_machine_has_kfd() {
-        Place::new().program(&["verify", "--case", "nop", "--report", "npd=-"]).assert().code(2).stdout(contains("self-test"));
-        let system = ["verify", "--runtime", "system", "--format", "npd"];
-        Place::new().program(&system).assert().code(2).stdout(starts_with("UNKNOWN [no report] "));
-        Place::new().program(&with(&system, &["--require-device"])).assert().code(1).stdout(starts_with("PROBLEM "));
-    }
+    Place::new()
+        .program_without_gpu(&["verify", "--case", "nop", "--report", "npd=-"])
+        .assert()
+        .code(2)
+        .stdout(contains("self-test"));
+    let system = ["verify", "--runtime", "system", "--format", "npd"];
+    Place::new().program_without_gpu(&system).assert().code(2).stdout(starts_with("UNKNOWN [no report] "));
+    Place::new().program_without_gpu(&with(&system, &["--require-device"])).assert().code(1).stdout(starts_with("PROBLEM "));
 }
 
 #[test]
 fn without_a_report_forms_for_machines_still_say_why_and_a_json_file_is_left_alone() {
-    if this_machine_has_kfd() {
-        return;
-    }
     let place = Place::new();
     let (xml, json) = (place.path("report.xml"), place.path("report.json"));
     fs::write(&json, "old").unwrap();
     let reports = [format!("--report=junit={}", xml.display()), format!("--report=json={}", json.display())];
     let arguments = ["verify", "--runtime", "system", &reports[0], &reports[1]];
-    place.program(&arguments).assert().code(4).stderr(contains("no GPU can be tested"));
+    place.program_without_gpu(&arguments).assert().code(4).stderr(contains("no GPU can be tested"));
     assert!(fs::read_to_string(xml).unwrap().contains("<skipped>no-hardware: no GPU can be tested"));
     assert_eq!(fs::read_to_string(json).unwrap(), "old");
 }

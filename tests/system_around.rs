@@ -164,7 +164,8 @@ mod a_place_that_cannot_be_written {
         told(&[&NOP[..], &["-o", "/dev/full"]].concat(), 1)
             .stdout(is_empty())
             .stderr(contains("cannot write /dev/full"))
-            .stderr(contains("No space left on device"));
+            .stderr(contains("No space left on device"))
+            .stderr(contains("hint: free space there"));
     }
 
     #[test]

@@ -99,9 +99,22 @@ impl Destination {
                 .map(|()| target.clone())
                 .with_context(|| cannot(&target)),
         }
-        .map_err(|error| Failure::new(error, ExitCode::CheckFailed))?;
+        .map_err(unwritten)?;
         Ok(Some(target))
     }
+}
+
+/// A result that was lost on its way, with what to do about it where the kernel's reason says so.
+pub fn unwritten(error: anyhow::Error) -> Failure {
+    let kind = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
+    let hint = match kind {
+        Some(io::ErrorKind::StorageFull) => "free space there (`df -h`, `df -i`), or name a place that has some",
+        Some(io::ErrorKind::QuotaExceeded) => "your quota there is used up (`quota`): remove files, or name another place",
+        Some(io::ErrorKind::FileTooLarge) => "a limit on the size of files is in the way (`ulimit -f`)",
+        Some(io::ErrorKind::ReadOnlyFilesystem) => "name a place on a file system that is mounted for writing",
+        _ => return Failure::new(error, ExitCode::CheckFailed),
+    };
+    Failure::new(error, ExitCode::CheckFailed).hint(hint)
 }
 
 /// What is wrong with a place that cannot be written.
@@ -117,7 +130,7 @@ pub fn print(bytes: &[u8]) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::new(anyhow::Error::new(error).context("cannot write to stdout"), ExitCode::CheckFailed))
+            Err(unwritten(anyhow::Error::new(error).context("cannot write to stdout")))
         }
         _ => Ok(()),
     }

@@ -36,7 +36,6 @@ fn settings_differences(base: &LatencySettings, new: &LatencySettings) -> Vec<Un
         value.ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
     };
     let rate = |settings: &LatencySettings| settings.rate_per_second.map_or_else(|| "none".to_owned(), |rate| format!("{rate}/s"));
-    let injected = |settings: &LatencySettings| settings.injected.clone().unwrap_or_else(|| "none".to_owned());
     let of = |settings: &LatencySettings| {
         [
             ("mode", word(serde_json::to_value(settings.mode))),
@@ -46,7 +45,6 @@ fn settings_differences(base: &LatencySettings, new: &LatencySettings) -> Vec<Un
             ("queues", settings.queues.to_string()),
             ("producers", settings.producers.to_string()),
             ("rate", rate(settings)),
-            ("injected faults", injected(settings)),
         ]
     };
     of(base).iter().zip(&of(new)).filter_map(|((what, base), (_, new))| differing(Aspect::Settings, what, base, new)).collect()

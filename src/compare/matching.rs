@@ -28,6 +28,12 @@ pub(super) fn beds(base: &BedReport, new: &BedReport) -> Vec<Unlikeness> {
     differing(Aspect::Bed, "bed", &words(base), &words(new)).into_iter().collect()
 }
 
+/// Faults on purpose in one report that the other has not, or with another seed.
+pub(super) fn injections(base: &Document, new: &Document) -> Option<Unlikeness> {
+    let words = |document: &Document| document.injected().unwrap_or("none").to_owned();
+    differing(Aspect::Settings, "injected faults", &words(base), &words(new))
+}
+
 /// One thing that is not the same on both sides.
 pub(super) fn differing(aspect: Aspect, what: &str, base: &str, new: &str) -> Option<Unlikeness> {
     (base != new).then(|| Unlikeness { aspect, sentence: format!("{what} {base} against {new}") })

@@ -340,6 +340,7 @@ pub struct ComparisonVerdict {
 /// They are unlike in what was not allowed, or have nothing in common that can be judged.
 pub fn compare(base: &Document, new: &Document, settings: &CompareSettings) -> Result<Comparison, Incomparable> {
     let mut unlike = matching::beds(base.bed(), new.bed());
+    unlike.extend(matching::injections(base, new));
     let (method, judged) = match (base, new) {
         (Document::Latency(base), Document::Latency(new)) => {
             let method = Method {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::report::fleet::{FleetEntry, OddOne, OddTrait};
 use crate::report::latency::{LatencyReport, LatencyResult};
-use crate::report::{AgentFacts, AtomicsMode, BedKind, Bit, Document, HopReport, PathReport, RuntimeFacts, time};
+use crate::report::{AgentFacts, AtomicsMode, BedKind, Bit, Document, ExitCode, HopReport, PathReport, RuntimeFacts, time};
 
 /// With fewer there is no telling which of them is the odd one.
 const DEVICES_AT_LEAST: usize = 3;
@@ -71,8 +71,7 @@ fn sightings(entry: &FleetEntry) -> Vec<Sighting<'_>> {
     match &entry.report {
         Document::Verify(report) => {
             for device in &report.devices {
-                let word = format!("exit code {}", device.diagnosis.exit_code.status());
-                found.push(new(device.index, &device.gfx, OddTrait::Verdict, word));
+                found.push(new(device.index, &device.gfx, OddTrait::Verdict, verdict_words(device.diagnosis.exit_code)));
                 found.extend(device.path.as_ref().map(|path| new(device.index, &device.gfx, OddTrait::Path, path_words(path))));
                 found.extend(
                     facts(&device.agent, &report.runtime)
@@ -105,6 +104,18 @@ fn sightings(entry: &FleetEntry) -> Vec<Sighting<'_>> {
     let document = entry.report.kind();
     found.iter_mut().for_each(|sighting| sighting.kind.push_str(&format!(" {document:?}")));
     found
+}
+
+fn verdict_words(code: ExitCode) -> String {
+    let word = match code {
+        ExitCode::Pass => "passes",
+        ExitCode::CheckFailed => "fails",
+        ExitCode::Usage => "was not tested",
+        ExitCode::Hang => "hangs",
+        ExitCode::NoHardware => "no GPU was tested",
+        ExitCode::Degraded => "passes, degraded",
+    };
+    format!("{word} (exit code {})", code.status())
 }
 
 fn settings_words(report: &LatencyReport) -> String {

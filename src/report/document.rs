@@ -44,12 +44,12 @@ pub enum Document {
 #[derive(Debug, thiserror::Error)]
 pub enum DocumentError {
     /// It cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {reason}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        reason: io::Error,
     },
     /// It is no JSON, or no report of this program.
     #[error("{} is no report of `aqlprobe verify` or `aqlprobe latency --format json`: {reason}", path.display())]
@@ -138,6 +138,15 @@ impl Document {
         }
     }
 
+    /// The faults that were injected on purpose, as a plan with its seed.
+    #[must_use]
+    pub fn injected(&self) -> Option<&str> {
+        match self {
+            Self::Verify(report) => report.injected.as_deref(),
+            Self::Latency(report) => report.settings.injected.as_deref(),
+        }
+    }
+
     /// Its last word.
     #[must_use]
     pub const fn verdict(&self) -> &Verdict {
@@ -165,5 +174,5 @@ pub(super) fn read_text(path: &Path) -> Result<String, DocumentError> {
     let read = File::open(path).and_then(|file| file.take(BYTES_AT_MOST + 1).read_to_string(&mut text));
     let too_long = || io::Error::new(io::ErrorKind::FileTooLarge, "it is longer than 1 GiB");
     read.and_then(|length| if length as u64 > BYTES_AT_MOST { Err(too_long()) } else { Ok(text) })
-        .map_err(|source| DocumentError::Unreadable { path: path.to_owned(), source })
+        .map_err(|reason| DocumentError::Unreadable { path: path.to_owned(), reason })
 }

@@ -13,6 +13,10 @@ use tempfile::TempDir;
 /// Far more than any run takes, also unoptimised on a busy machine; only a hang reaches it.
 pub const PATIENCE: Duration = Duration::from_secs(180);
 
+/// A node that does not exist.
+#[allow(dead_code, reason = "not every test needs it")]
+pub const NO_KFD: &str = "/nonexistent/kfd";
+
 /// Of the embedded GPU's config file: Device Control 2 of the Fiji, whose PCI Express capability is at 0x58.
 const DEVICE_CONTROL_2: u64 = 0x58 + 0x28;
 const REQUESTER_ENABLE: u8 = 0x40;
@@ -43,6 +47,14 @@ impl Place {
         for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
             command.env_remove(name);
         }
+        command
+    }
+
+    /// The same as on a machine without a GPU, whatever machine this is.
+    #[allow(dead_code, reason = "not every test needs it")]
+    pub fn program_without_gpu(&self, arguments: &[&str]) -> assert_cmd::Command {
+        let mut command = self.program(arguments);
+        command.env("AQLPROBE_KFD", NO_KFD);
         command
     }
 

@@ -6,7 +6,8 @@ use crate::report::path::{Bit, HopReport, PathCapability, PathReport};
 
 use super::words::foreign;
 
-pub(super) fn chain(path: &PathReport) -> Markup {
+/// `told` is a fix that stands on the page already.
+pub(super) fn chain(path: &PathReport, told: Option<&str>) -> Markup {
     let bad = path.first_bad_hop.as_deref();
     // AtomicOps travel upwards: from the GPU to the hop that stops them the way is open, above it nothing arrives.
     let stopped_from = bad.and_then(|bad| path.hops.iter().position(|hop| hop.bdf == bad));
@@ -27,9 +28,10 @@ pub(super) fn chain(path: &PathReport) -> Markup {
         };
         p { b { "Path: " span class=(class) { (shape) } } ". " (foreign(&path.summary)) }
         @if !path.causes.is_empty() { ul.plain { @for cause in &path.causes { li { (foreign(cause)) } } } }
-        @if !path.fixes.is_empty() {
+        @let fixes: Vec<&String> = path.fixes.iter().filter(|fix| Some(fix.as_str()) != told).collect();
+        @if !fixes.is_empty() {
             p { b { "What to change on the path" } }
-            @for fix in &path.fixes { pre { (super::words::foreign_lines(fix)) } }
+            @for fix in fixes { pre { (super::words::foreign_lines(fix)) } }
         }
     }
 }

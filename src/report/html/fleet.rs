@@ -5,8 +5,8 @@ use maud::{Markup, html};
 use crate::report::fleet::FleetReport;
 use crate::report::fleet_text::{bed_word, gpus, kind_word, medians, summary};
 
-use super::verdict_words;
 use super::words::{foreign, verdict_mark};
+use super::{bed_cell, verdict_words};
 
 pub(super) fn section(fleet: &FleetReport, file: &str, anchor: &str) -> Markup {
     // Verdicts are counted worst first.
@@ -24,16 +24,16 @@ pub(super) fn section(fleet: &FleetReport, file: &str, anchor: &str) -> Markup {
         }
         p.quiet { "fleet, " (foreign(file)) }
         div.scroll { table {
-            thead { tr { th { "node" } th { "bed" } th { "report" } th { "GPUs" } th.number { "median" } th { "verdict" } } }
+            thead { tr { th { "node" } th { "verdict" } th { "bed" } th { "report" } th { "GPUs" } th.number { "median" } } }
             tbody {
                 @for (position, entry) in fleet.reports.iter().enumerate() {
                     tr {
                         th scope="row" { a href=(format!("#{anchor}-{position}")) { (foreign(&entry.node)) } }
-                        td { (bed_word(entry.report.bed().kind)) }
+                        td { (verdict_words(&entry.report)) }
+                        td { (bed_cell(&entry.report)) }
                         td { (kind_word(entry.report.kind())) }
                         td { (gpus(&entry.report)) }
                         td.number { (medians(&entry.report)) }
-                        td { (verdict_words(&entry.report)) }
                     }
                 }
             }

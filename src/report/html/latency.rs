@@ -13,7 +13,6 @@ pub(super) fn body(report: &LatencyReport, anchor: &str) -> Markup {
     html! {
         @if let Some(explanation) = &report.no_gpu { p { b { "No GPU can be measured. " } (foreign(explanation)) } }
         p { b { "Measured: " } (foreign(&settings_words(&report.settings))) }
-        @if let Some(injected) = &report.settings.injected { p.warn { b { "▲ With faults injected on purpose: " } (foreign(injected)) } }
         @for (position, measured) in report.devices.iter().enumerate() { (device(measured, &format!("{anchor}-{position}"))) }
         p.quiet {
             "Clock " (foreign(&report.timer.clock)) ": one reading costs " (time(report.timer.overhead_ns)) ", smallest step "
@@ -116,5 +115,10 @@ fn stages(stages: &[StageReport]) -> Markup {
             }
         }
         p.quiet { "Bars: median; thin lines: to the 99th percentile, cut at the frame." }
+        @if stages.iter().any(|stage| stage.median_ns < 0.0) {
+            p.quiet {
+                "A stage below zero began before the one above it had ended: a device may take the packet up while the host is still ringing."
+            }
+        }
     }
 }

@@ -4,6 +4,8 @@
 //! a report stays a string. What a colour says, a word and a shape say too.
 
 mod chain;
+#[cfg(test)]
+mod contrast;
 mod environment;
 mod fleet;
 mod histogram;
@@ -87,17 +89,17 @@ fn contents(sources: &[HtmlSource]) -> Markup {
         section.report {
             h2 { "Verdicts" }
             div.scroll { table {
-                thead { tr { th { "report" } th { "bed" } th { "verdict" } } }
+                thead { tr { th { "report" } th { "verdict" } th { "bed" } } }
                 tbody {
                     @for (position, source) in sources.iter().enumerate() {
                         tr {
                             th { a href={ "#" (anchor(position)) } { (foreign(&source.file)) } }
                             @match &source.report {
                                 SavedReport::Single(report) => {
-                                    td { (bed_word(report.bed().kind)) }
                                     td { (verdict_words(report)) }
+                                    td { (bed_cell(report)) }
                                 }
-                                SavedReport::Fleet(fleet) => { td { "fleet" } td { (foreign(&summary(fleet))) } }
+                                SavedReport::Fleet(fleet) => { td { (foreign(&summary(fleet))) } td { "fleet" } }
                             }
                         }
                     }
@@ -111,7 +113,12 @@ fn contents(sources: &[HtmlSource]) -> Markup {
 fn verdict_words(report: &Document) -> Markup {
     let word = report.verdict().word;
     let (class, shape) = verdict_mark(word);
-    html! { b class=(class) { (shape) " " (word) } }
+    html! { b class={ "verdict-word " (class) } { (shape) " " (word) } }
+}
+
+/// The bed as a table has it, with a word on faults injected on purpose.
+fn bed_cell(report: &Document) -> Markup {
+    html! { (bed_word(report.bed().kind)) @if report.injected().is_some() { span.warn { " ▲ faults injected" } } }
 }
 
 fn saved(source: &HtmlSource, position: usize) -> Markup {
@@ -132,6 +139,7 @@ fn single(report: &Document, file: &str, anchor: &str) -> Markup {
         div class={ "verdict " (class) } {
             p.word { (shape) " " (report.verdict().word) }
             p.bed { (foreign(&bed_line(report.bed()))) }
+            @if let Some(plan) = report.injected() { p { b { "▲ Faults injected on purpose: " } code { (foreign(plan)) } } }
             p { (foreign(&report.verdict().sentence)) }
         }
         p.quiet {

@@ -25,7 +25,7 @@ fn device(device: &DeviceReport) -> Markup {
         p { (foreign(&device.diagnosis.summary)) }
         @if let Some(cause) = &device.diagnosis.cause { p { b { "Cause: " } (foreign(cause)) } }
         @if let Some(fix) = &device.diagnosis.fix { p { b { "Fix" } } pre { (foreign_lines(fix)) } }
-        @if let Some(path) = &device.path { (chain::chain(path)) }
+        @if let Some(path) = &device.path { (chain::chain(path, device.diagnosis.fix.as_deref())) }
         @if let Some(kfd) = &device.kfd {
             @let (class, words) = match kfd.acceptance {
                 KfdAcceptance::Accepted => ("good", "✓ would accept this device"),
