@@ -6,6 +6,7 @@
 pub mod audit_json;
 pub mod audit_text;
 mod checklist;
+mod compact_numbers;
 pub mod document;
 mod evidence;
 pub mod fleet;
