@@ -1,18 +1,17 @@
 //! `aqlprobe latency`: how long a round trip takes, and where the time goes.
 
-use std::path::PathBuf;
-
-use anyhow::Context;
 use aqlprobe::latency::{self, LatencyRequest, Length, PerSecond};
-use aqlprobe::report::latency::{LatencyFence, LatencyMode, LatencyReport, LatencyWait};
-use aqlprobe::report::{AtomicsMode, ExitCode, latency_text};
+use aqlprobe::report::latency::{LatencyFence, LatencyMode, LatencyWait};
+use aqlprobe::report::{AtomicsMode, BedReport, Document, DocumentKind, ExitCode, Refusal, text};
 use aqlprobe::verify::Milliseconds;
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget};
 
 use super::EXIT_CODES;
 use super::failure::Failure;
-use super::output::{Destination, Format};
+use super::outcome_policy::PolicyArguments;
+use super::output;
+use super::outputs::{OutputArguments, Outputs};
 use super::place::PlaceArguments;
 
 const EXAMPLES: &str = "\
@@ -28,7 +27,11 @@ Examples:
   aqlprobe latency --batch 64 --queues 4 --producers 4 -n 100000
       throughput: 64 packets per doorbell, four threads on four queues
   aqlprobe latency --require-device --format json -o latency.json
-      in CI, for `aqlprobe compare`";
+      in CI, for `aqlprobe compare`
+  aqlprobe latency --runtime embedded --strict --report prometheus=latency.prom --report junit=latency.xml
+      the text on stdout and two more reports of the same run (docs/ci.md); exit code 5 where the numbers are doubtful
+  aqlprobe latency --runtime embedded --inject signal-late=50us
+      how well 50 us more are measured (docs/latency.md)";
 
 /// Measure the round trip of a dispatch, split into its stages
 ///
@@ -85,13 +88,11 @@ pub struct Arguments {
     #[arg(long, value_name = "CPU")]
     pin: Option<u32>,
 
-    /// Form of the report
-    #[arg(long, value_enum, default_value = "text")]
-    format: Format,
+    #[command(flatten)]
+    policy: PolicyArguments,
 
-    /// Write the report to a file, which appears complete or not at all; the verdict goes to stderr
-    #[arg(short, long, value_name = "FILE")]
-    output: Option<PathBuf>,
+    #[command(flatten)]
+    outputs: OutputArguments,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -174,34 +175,31 @@ impl Arguments {
 /// Whatever kept anything from being measured.
 pub fn run(arguments: &Arguments) -> Result<u8, Failure> {
     if let Some(faults) = arguments.place.help() {
-        super::output::print(faults.as_bytes())?;
+        output::print(faults.as_bytes())?;
         return Ok(ExitCode::Pass.status());
     }
-    let policy = arguments.place.without_hardware();
-    let request = arguments.request()?;
-    let destination = Destination::open(arguments.output.as_deref())?;
-    let mut progress = Bar(ProgressBar::with_draw_target(Some(1000), ProgressDrawTarget::stderr()));
-    let outcome = latency::run(&request, &mut progress);
-    drop(progress);
-    let report = outcome.map_err(|error| policy.failure(error))?;
-    let bytes = rendered(&report, arguments.format, &destination).map_err(|error| Failure::new(error, ExitCode::CheckFailed))?;
-    destination.write_bytes(&bytes, &latency_text::verdict(&report))?;
-    policy.conclude(report.verdict.exit_code)
-}
-
-fn rendered(report: &LatencyReport, format: Format, destination: &Destination) -> anyhow::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    match format {
-        Format::Text => latency_text::write(report, destination.style(), &mut bytes).context("cannot render the report")?,
-        Format::Json => {
-            serde_json::to_writer_pretty(&mut bytes, report).context("cannot render the report")?;
-            bytes.push(b'\n');
+    let policy = arguments.policy.policy(arguments.place.without_hardware());
+    let under_policy = |failure: Failure| failure.under(|code| policy.status(code));
+    let request = arguments.request().map_err(under_policy)?;
+    let outputs = Outputs::open(DocumentKind::Latency, &arguments.outputs, policy.default_kind(), policy.demand());
+    let mut outputs = outputs.map_err(under_policy)?;
+    let on_stdout = outputs.on_stdout();
+    let bar = Bar(ProgressBar::with_draw_target(Some(1000), ProgressDrawTarget::stderr()));
+    let outcome = latency::run(&request, &mut Watchers { bar, outputs: &mut outputs });
+    let report = match outcome {
+        Ok(report) => policy.judged(Document::Latency(Box::new(report))),
+        Err(error) => {
+            let failure = policy.failure(error);
+            let refusal = Refusal { command: DocumentKind::Latency, reason: failure.reason(), exit_code: failure.code() };
+            outputs.refuse(&refusal);
+            return Err(failure.under(|_| policy.status_without_report(&refusal, on_stdout)));
         }
-    }
-    Ok(bytes)
+    };
+    outputs.write(&report, &text::verdict_of(&report)).map_err(under_policy)?;
+    policy.conclude(&report, on_stdout)
 }
 
-/// Progress on stderr, where that is a terminal.
+/// Progress on stderr, where that is a terminal; gone when dropped.
 struct Bar(ProgressBar);
 
 impl Drop for Bar {
@@ -210,16 +208,27 @@ impl Drop for Bar {
     }
 }
 
-impl latency::Observer for Bar {
+/// The bar, and the reports that are written as things happen.
+struct Watchers<'a> {
+    bar: Bar,
+    outputs: &'a mut Outputs,
+}
+
+impl latency::Observer for Watchers<'_> {
+    fn bed_ready(&mut self, bed: &BedReport) {
+        aqlprobe::verify::Observer::bed_ready(self.outputs, bed);
+    }
+
     fn run_started(&mut self, device: &str, mode: AtomicsMode) {
-        self.0.set_message(format!("{device}, AtomicOps {mode}"));
+        aqlprobe::verify::Observer::run_started(self.outputs, device, mode);
+        self.bar.0.set_message(format!("{device}, AtomicOps {mode}"));
     }
 
     fn progressed(&mut self, share: f64) {
-        self.0.set_position((share * 1000.0) as u64);
+        self.bar.0.set_position((share * 1000.0) as u64);
     }
 
     fn run_finished(&mut self) {
-        self.0.set_position(0);
+        self.bar.0.set_position(0);
     }
 }

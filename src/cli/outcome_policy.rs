@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 
+use aqlprobe::latency;
 use aqlprobe::report::{Document, ExitCode, HardwareDemand, NodeStatus, Refusal, ReportKind};
 use aqlprobe::verify::{self, VerifyError};
 
@@ -61,6 +62,7 @@ impl Policy {
     pub fn judged(&self, document: Document) -> Document {
         match document {
             Document::Verify(report) if self.arguments.strict => Document::Verify(Box::new(verify::strictly(*report))),
+            Document::Latency(report) if self.arguments.strict => Document::Latency(Box::new(latency::strictly(*report))),
             other => other,
         }
     }

@@ -201,7 +201,7 @@ impl Output {
             }
             Sink::Live { mut stream, path, started } => {
                 if started {
-                    stream.verdict(document);
+                    stream.conclude(document);
                 } else {
                     stream.replay(document);
                 }

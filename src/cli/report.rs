@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow};
 use aqlprobe::report::fleet::SavedReport;
 use aqlprobe::report::html::{self, HtmlSource};
-use aqlprobe::report::{Document, ExitCode, TextStyle, fleet_text, json, text};
+use aqlprobe::report::{Document, ExitCode, TextStyle, fleet_text, json, latency_text, text};
 
 use super::failure::Failure;
 use super::output::{Destination, Format};
@@ -77,7 +77,7 @@ fn source(path: &Path) -> Result<HtmlSource, Failure> {
 fn verdict(report: &SavedReport) -> String {
     match report {
         SavedReport::Single(Document::Verify(report)) => text::verdict(report),
-        SavedReport::Single(Document::Latency(report)) => format!("{}: {}", report.verdict.word, report.verdict.sentence),
+        SavedReport::Single(Document::Latency(report)) => latency_text::verdict(report),
         SavedReport::Fleet(fleet) => fleet_text::summary(fleet),
     }
 }
@@ -88,10 +88,7 @@ fn rendered(report: &SavedReport, format: Format, style: TextStyle) -> Result<Ve
         (SavedReport::Single(Document::Verify(report)), Format::Text) => text::write(report, style, &mut bytes),
         (SavedReport::Single(Document::Verify(report)), Format::Json) => json::write(report, &mut bytes),
         (SavedReport::Single(report @ Document::Latency(_)), Format::Json) => json::write_document(report, &mut bytes),
-        (SavedReport::Single(Document::Latency(_)), Format::Text) => {
-            let error = anyhow!("a latency report is not rendered as text again");
-            return Err(Failure::new(error, ExitCode::Usage).hint("add `--html OUT.html`, or `--format json`"));
-        }
+        (SavedReport::Single(Document::Latency(report)), Format::Text) => latency_text::write(report, style, &mut bytes),
         (SavedReport::Fleet(fleet), Format::Text) => fleet_text::write(fleet, style, &mut bytes),
         (SavedReport::Fleet(fleet), Format::Json) => fleet_text::write_json(fleet, &mut bytes),
     }

@@ -1,7 +1,9 @@
 //! What measurements come to: against what was expected, against what hardware can do, and for the exit code.
 
-use crate::report::latency::{LatencyDevice, LatencyMode, LatencyResult, LatencyRun, LatencySettings, LatencyWait, Measurement};
-use crate::report::{BedKind, BedReport, ExitCode, Standing, Verdict};
+use crate::report::latency::{
+    LatencyDevice, LatencyMode, LatencyReport, LatencyResult, LatencyRun, LatencySettings, LatencyWait, Measurement,
+};
+use crate::report::{BedKind, BedReport, ExitCode, RequesterReadback, Standing, Verdict, VerdictWord};
 use crate::verify::supervision::{Expectation, verdict_on};
 
 /// What a mode's round trips should do where the device's completions do `of_completions`: a ping-pong needs none.
@@ -70,6 +72,37 @@ fn sentence(run: &LatencyRun) -> String {
     }
 }
 
+/// The report with its verdict lowered from pass to degraded where its numbers are doubtful: a warning beside them, a known defect of
+/// the runtime, a bit that could not be switched.
+#[must_use]
+pub fn strictly(mut report: LatencyReport) -> LatencyReport {
+    let found: Vec<String> = report.devices.iter().flat_map(|device| &device.runs).flat_map(degradations).collect();
+    if let (ExitCode::Pass, Some(first)) = (report.verdict.exit_code, found.first()) {
+        let more = if found.len() > 1 { format!(" (and {} more)", found.len() - 1) } else { String::new() };
+        report.verdict.sentence = format!("{}, but {first}{more}", report.verdict.sentence);
+        report.verdict.word = VerdictWord::Degraded;
+        report.verdict.exit_code = ExitCode::Degraded;
+    }
+    report
+}
+
+fn degradations(run: &LatencyRun) -> Vec<String> {
+    let mut found = Vec::new();
+    if matches!(run.requester, RequesterReadback::DidNotStick { .. }) {
+        found.push(format!("AtomicOp Requester Enable could not be switched {}", run.atomics));
+    }
+    match &run.result {
+        LatencyResult::Measured(measurement) => {
+            found.extend(measurement.warnings.iter().map(|warning| format!("with AtomicOps {}: {warning}", run.atomics)));
+        }
+        LatencyResult::NotMeasured { reason } if run.standing == Standing::Known => {
+            found.push(format!("with AtomicOps {}: {reason}", run.atomics));
+        }
+        LatencyResult::Hang { .. } | LatencyResult::NotMeasured { .. } => {}
+    }
+    found
+}
+
 /// The physics of a discrete GPU: a doorbell write, at least one read of the packet across PCIe and the completion's write take about two
 /// microseconds; a healthy one takes 3 to 8; interrupts or a hypervisor in the way take milliseconds. To be calibrated on hardware, and
 /// never said of a model.
@@ -106,7 +139,7 @@ pub fn plausibility(bed: BedKind, settings: &LatencySettings, measurement: &Meas
 mod tests {
     use super::*;
     use crate::report::latency::{LatencyFence, Throughput};
-    use crate::report::{AgentFacts, AtomicsMode, RequesterReadback};
+    use crate::report::{AgentFacts, AtomicsMode};
 
     fn measurement(median: u64) -> Measurement {
         Measurement {

@@ -23,14 +23,17 @@ mod timer;
 mod trip;
 mod worker;
 
+pub use judgement::strictly;
 pub use request::{LatencyRequest, LatencyRequestError, Length, PerSecond};
 
-use crate::report::AtomicsMode;
 use crate::report::latency::LatencyReport;
+use crate::report::{AtomicsMode, BedReport};
 use crate::verify::supervision::VerifyError;
 
 /// Somebody who watches a measurement.
 pub trait Observer {
+    /// The bed is there, and nothing was measured yet.
+    fn bed_ready(&mut self, bed: &BedReport);
     /// A measurement starts: on which device, in which state of AtomicOps.
     fn run_started(&mut self, device: &str, mode: AtomicsMode);
     /// This share of it is done, 0 to 1.

@@ -24,6 +24,7 @@ pub fn run(request: &LatencyRequest, observer: &mut dyn Observer) -> Result<Late
         BedKind::Hardware => LatencyRequest::WARMUP_HARDWARE,
         _ => LatencyRequest::WARMUP_MODEL,
     };
+    observer.bed_ready(supervision.bed());
     let settings = request.settings(warmup);
     let mut bench = Bench { request, supervision: &supervision, settings: &settings, observer, timer: None };
     let devices = supervision.devices().iter().map(|device| bench.device(device)).collect::<Result<Vec<_>, _>>()?;

@@ -2,6 +2,7 @@
 //!
 //! Only in builds of `fuzz/`. A stray access of the device ends the process, because around its memory nothing is accessible.
 
+use std::cell::Cell;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::ptr::NonNull;
@@ -36,7 +37,12 @@ pub const RING: u64 = 0x400;
 /// Inaccessible bytes on either side.
 const GUARD_BYTES: usize = 1 << 20;
 
-/// Zeroed memory between guards.
+thread_local! {
+    /// The memory of the last input: mapping it anew would take longer than most inputs do.
+    static SPARE: Cell<Option<Ram>> = const { Cell::new(None) };
+}
+
+/// Memory between guards.
 ///
 /// Invariant: `start` is the first of `RAM_BYTES` readable and writable bytes, inside a reservation that this value owns.
 struct Ram {
@@ -56,18 +62,28 @@ impl Ram {
         Self { start: NonNull::new(start).expect("mmap returns no null") }
     }
 
-    /// Puts bytes there, as many as fit; before the device looks.
-    fn fill(&mut self, bytes: &[u8]) {
+    /// Memory that holds as many of these bytes as fit, and zeros after them. No device runs on it yet.
+    fn holding(bytes: &[u8]) -> Self {
+        let ram = SPARE.take().unwrap_or_else(Self::new);
         let count = bytes.len().min(RAM_BYTES);
-        // SAFETY: the invariant of the type; the caller has no device running yet, so nobody else accesses the bytes.
-        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.start.as_ptr(), count) };
+        // SAFETY: the invariant of the type; whoever kept this memory had dropped its device and map, so nobody else accesses it.
+        unsafe {
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), ram.start.as_ptr(), count);
+            ram.start.add(count).write_bytes(0, RAM_BYTES - count);
+        }
+        ram
+    }
+
+    /// Leaves the memory to the next input, when neither device nor map refers to it any more.
+    fn keep(self) {
+        SPARE.set(Some(self));
     }
 
     fn map(&self, memory: &MemoryMap) {
         for (va, protection) in [(RAM, Protection::ReadWrite), (CODE, Protection::ReadExecute)] {
             let host = HostPtr::new(self.start);
             let mapping = Mapping { va: GpuVa(va), length: RAM_BYTES as u64, host, home: Home::Host, protection };
-            // SAFETY: the invariant of the type; both callers drop or forget their map before this value.
+            // SAFETY: the invariant of the type; both callers drop their map before this value, or before they keep it.
             unsafe { memory.map(mapping) }.expect("two ranges that do not meet");
         }
     }
@@ -119,8 +135,7 @@ const TURNS: usize = 12;
 pub fn aql_queue(mut input: &[u8]) {
     let [device, ring] = take(&mut input);
     let [rung, read_index] = [(); 2].map(|()| u64::from_le_bytes(take(&mut input)));
-    let mut ram = Ram::new();
-    ram.fill(input);
+    let ram = Ram::holding(input);
     let memory = Arc::new(MemoryMap::new());
     ram.map(&memory);
     let path = Path(if device & 0x10 == 0 { Admission::Performed } else { Admission::Dropped });
@@ -143,8 +158,8 @@ pub fn aql_queue(mut input: &[u8]) {
         bench.host.end_turn();
     }
     assert!(faults.count() <= 1, "a queue fails once");
-    drop(queue);
-    drop(bench);
+    drop((queue, bench, memory));
+    ram.keep();
 }
 
 /// Instructions that one input may execute.
@@ -155,8 +170,7 @@ const STEPS: u32 = 4096;
 pub fn interpreter(mut input: &[u8]) {
     let [device] = take(&mut input);
     let [exec, seed] = [(); 2].map(|()| u64::from_le_bytes(take(&mut input)));
-    let mut ram = Ram::new();
-    ram.fill(input);
+    let ram = Ram::holding(input);
     let memory = MemoryMap::new();
     ram.map(&memory);
     let path = Path(if device & 0x10 == 0 { Admission::Performed } else { Admission::Dropped });
@@ -203,4 +217,7 @@ pub fn interpreter(mut input: &[u8]) {
             Pause::Ended => break,
         }
     }
+    drop(bus);
+    drop(memory);
+    ram.keep();
 }

@@ -22,6 +22,21 @@ pub struct Evidence {
     /// What the path did to the device's AtomicOps during the case, on beds that count it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fabric: Option<FabricCounters>,
+    /// AtomicOps that the case asked of the device, where that is a number: decrements of completion signals and its kernels' own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub atomics_asked: Option<u64>,
+    /// Updates that device and host made of one word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updates: Option<UpdateEvidence>,
+    /// What a later look showed, where the first one did not add up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_look: Option<SecondLook>,
+    /// Whether the device had fallen off the bus: its config space read all ones after the case.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub off_the_bus: bool,
+    /// Bytes that a worker wrote which was killed for writing too many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flood_bytes: Option<u64>,
     /// Observations in words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -77,6 +92,70 @@ pub struct OutputEvidence {
     pub untouched: u64,
     /// Elements that are neither.
     pub wrong: u64,
+    /// Of those, elements made of bytes of the canary and of the right value.
+    #[serde(default, skip_serializing_if = "is_none_counted")]
+    pub torn: u64,
+    /// Of the wrong ones, elements that show that their work was done more than once.
+    #[serde(default, skip_serializing_if = "is_none_counted")]
+    pub repeated: u64,
+    /// Packets that the elements are spread over, where each is the work of a packet of its own.
+    #[serde(default, skip_serializing_if = "is_none_counted")]
+    pub packets: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+const fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+const fn is_none_counted(count: &u64) -> bool {
+    *count == 0
+}
+
+/// What became of updates that device and host made of one word at the same time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpdateEvidence {
+    /// Updates that both made together.
+    pub made: u64,
+    /// Updates of which the word shows nothing.
+    pub missing: u64,
+    /// Updates that the word shows although nobody made them, or that it shows twice.
+    pub surplus: u64,
+    /// Values whose 32-bit halves belong to different updates.
+    pub torn: u64,
+}
+
+impl UpdateEvidence {
+    /// Whether every update arrived once and whole.
+    #[must_use]
+    pub const fn is_exact(&self) -> bool {
+        self.missing == 0 && self.surplus == 0 && self.torn == 0
+    }
+}
+
+/// A look taken after a case had gone wrong, to tell what never happens from what only needs a push or some time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecondLook {
+    /// What was done in between.
+    pub after: Remedy,
+    /// Whether the packet was taken by then.
+    pub taken: bool,
+    /// The output by then, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<OutputEvidence>,
+}
+
+/// What was done between two looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Remedy {
+    /// Nothing but waiting.
+    Waiting,
+    /// The doorbell was rung again, with the value it had and with the next one.
+    RingingAgain,
+    /// Packets without effect were added, so that the doorbell took further values.
+    RingingFurther,
 }
 
 impl OutputEvidence {

@@ -3,6 +3,10 @@
 
 use std::io;
 
+use serde::Serialize;
+use serde_json::Serializer;
+
+use super::compact_numbers::CompactNumbers;
 use super::document::Document;
 use super::run::Report;
 
@@ -11,7 +15,7 @@ use super::run::Report;
 /// # Errors
 /// Those of `out`.
 pub fn write(report: &Report, out: &mut impl io::Write) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, report)?;
+    report.serialize(&mut Serializer::with_formatter(&mut *out, CompactNumbers::default()))?;
     out.write_all(b"\n")
 }
 
@@ -20,6 +24,6 @@ pub fn write(report: &Report, out: &mut impl io::Write) -> io::Result<()> {
 /// # Errors
 /// Those of `out`.
 pub fn write_document(document: &Document, out: &mut impl io::Write) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, document)?;
+    document.serialize(&mut Serializer::with_formatter(&mut *out, CompactNumbers::default()))?;
     out.write_all(b"\n")
 }

@@ -262,6 +262,24 @@ pub enum Stage {
     Wait,
 }
 
+impl Stage {
+    /// As JSON spells it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Behind => "behind",
+            Self::Reserve => "reserve",
+            Self::Write => "write",
+            Self::Publish => "publish",
+            Self::Doorbell => "doorbell",
+            Self::DeviceStart => "device-start",
+            Self::DeviceEnd => "device-end",
+            Self::HostSees => "host-sees",
+            Self::Wait => "wait",
+        }
+    }
+}
+
 impl fmt::Display for Stage {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::latency::{Bucket, Distribution, LatencyDevice, LatencyReport, LatencyResult, LatencySettings, Measurement};
+use super::latency::{Bucket, Distribution, LatencyDevice, LatencyReport, LatencyResult, LatencySettings, Measurement, Stage};
 use super::run::ExitCode;
 use super::runtime_text::write_runtime;
 use super::style::{TextStyle, Tone, tame, thousands};
@@ -14,10 +14,8 @@ use super::text::bed_line;
 /// # Errors
 /// Those of `out`.
 pub fn write(report: &LatencyReport, style: TextStyle, out: &mut impl io::Write) -> io::Result<()> {
-    writeln!(out, "{}", style.dress(Tone::Strong, bed_line(&report.bed)))?;
-    if let Some(injected) = &report.settings.injected {
-        writeln!(out, "Faults injected on purpose: {}", tame(injected))?;
-    }
+    let injected = report.settings.injected.as_ref().map(|plan| format!("; injected faults: {}", tame(plan))).unwrap_or_default();
+    writeln!(out, "{}", style.dress(Tone::Strong, format!("{}{injected}", bed_line(&report.bed))))?;
     if let Some(explanation) = &report.no_gpu {
         writeln!(out, "No GPU can be measured: {}", tame(explanation))?;
     }
@@ -117,6 +115,9 @@ fn write_measurement(measurement: &Measurement, style: TextStyle, out: &mut impl
             table.add_row([stage.stage.to_string(), micro(stage.median_ns), micro(stage.p99_ns), micro(stage.mean_ns)]);
         }
         write_indented(table, out)?;
+    }
+    if measurement.stages.iter().any(|stage| stage.stage == Stage::DeviceStart && stage.median_ns < 0.0) {
+        writeln!(out, "  device start is negative: the device saw the packet and started before the doorbell call had returned")?;
     }
     if let Some(clock) = &measurement.clock {
         writeln!(

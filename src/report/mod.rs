@@ -6,6 +6,7 @@
 pub mod audit_json;
 pub mod audit_text;
 mod checklist;
+mod compact_numbers;
 pub mod document;
 mod evidence;
 pub mod fleet;
@@ -26,13 +27,14 @@ mod run;
 mod runtime;
 mod runtime_text;
 mod style;
+mod suspect;
 mod table;
 mod tap;
 pub mod text;
 
 pub use checklist::HardwareDemand;
 pub use document::{Document, DocumentError, DocumentKind};
-pub use evidence::{Evidence, FabricCounters, OutputEvidence, QueueEvidence, SignalEvidence};
+pub use evidence::{Evidence, FabricCounters, OutputEvidence, QueueEvidence, Remedy, SecondLook, SignalEvidence, UpdateEvidence};
 pub use ndjson::EventStream;
 pub use npd::NodeStatus;
 pub use outcome::{Outcome, Standing};
@@ -45,4 +47,5 @@ pub use run::{
 pub use runtime::{AgentFacts, Doorbell, DriverFacts, EnvironmentVariable, RuntimeFacts};
 pub use style::{Colour, TextStyle};
 pub(crate) use style::{Tone, tame, time};
+pub use suspect::Suspect;
 pub(crate) use table::{columns, write_indented};

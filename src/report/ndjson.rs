@@ -74,8 +74,18 @@ impl<W: io::Write> EventStream<W> {
         self.device = device;
     }
 
-    /// The last word.
-    pub fn verdict(&mut self, document: &Document) {
+    /// What was measured, all at once, and the last word.
+    pub fn conclude(&mut self, document: &Document) {
+        if let Document::Latency(report) = document {
+            for device in &report.devices {
+                let label = label(&device.name, &device.gfx, device.bdf.as_deref());
+                device.runs.iter().for_each(|run| self.line(&Event::Measured { device: &label, run }));
+            }
+        }
+        self.verdict(document);
+    }
+
+    fn verdict(&mut self, document: &Document) {
         let duration_ms = match document {
             Document::Verify(report) => report.duration_ms,
             Document::Latency(report) => report.duration_ms,
@@ -92,27 +102,17 @@ impl<W: io::Write> EventStream<W> {
     /// Everything, after the fact.
     pub fn replay(&mut self, document: &Document) {
         self.started(document.kind(), document.bed());
-        match document {
-            Document::Verify(report) => {
-                self.planned(report.devices.iter().flat_map(|device| &device.runs).map(|run| run.cases.len()).sum());
-                for device in &report.devices {
-                    let label = label(&device.name, &device.gfx, device.bdf.as_deref());
-                    for run in &device.runs {
-                        self.run_started(&label, run.atomics);
-                        run.cases.iter().for_each(|case| self.case_finished(case));
-                    }
-                }
-            }
-            Document::Latency(report) => {
-                for device in &report.devices {
-                    let label = label(&device.name, &device.gfx, device.bdf.as_deref());
-                    for run in &device.runs {
-                        self.line(&Event::Measured { device: &label, run });
-                    }
+        if let Document::Verify(report) = document {
+            self.planned(report.devices.iter().flat_map(|device| &device.runs).map(|run| run.cases.len()).sum());
+            for device in &report.devices {
+                let label = label(&device.name, &device.gfx, device.bdf.as_deref());
+                for run in &device.runs {
+                    self.run_started(&label, run.atomics);
+                    run.cases.iter().for_each(|case| self.case_finished(case));
                 }
             }
         }
-        self.verdict(document);
+        self.conclude(document);
     }
 
     /// Ends the stream.

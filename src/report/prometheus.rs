@@ -190,9 +190,14 @@ fn latency(report: &LatencyReport, page: &mut Page) {
             ("_count", (*labels).clone(), number(times.count)),
         ]
     });
-    page.metric("aqlprobe_round_trip_seconds", "summary", "Round trip of a dispatch, from publication to completion.", round_trips);
+    page.metric(
+        "aqlprobe_round_trip_seconds",
+        "summary",
+        "Round trip, from before its packet is written until the host has seen its end.",
+        round_trips,
+    );
     let stages = measured.iter().flat_map(|(measured, labels)| {
-        measured.stages.iter().map(|stage| (labels.with("stage", &stage.stage.to_string()), seconds(stage.median_ns)))
+        measured.stages.iter().map(|stage| (labels.with("stage", stage.stage.name()), seconds(stage.median_ns)))
     });
     page.gauge("aqlprobe_stage_median_seconds", "Median of a stage of the round trip.", stages);
     let rates = measured.iter().map(|(measured, labels)| ((*labels).clone(), measured.throughput.packets_per_second));

@@ -16,7 +16,7 @@ use super::prometheus::PrometheusRenderer;
 use super::run::ExitCode;
 use super::style::TextStyle;
 use super::tap::{TapDialect, TapRenderer};
-use super::{json, text};
+use super::{json, latency_text, text};
 
 /// A form of a report (docs/ci.md says who reads which).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -137,14 +137,6 @@ pub enum RenderError {
     /// XML.
     #[error("cannot write the report as XML: {0}")]
     Xml(#[from] quick_junit::SerializeError),
-    /// Not made for this command.
-    #[error("a report of `aqlprobe {}` has no form {kind}", .document.name())]
-    Unsuited {
-        /// The form asked for.
-        kind: ReportKind,
-        /// The command.
-        document: DocumentKind,
-    },
 }
 
 /// One form of a report.
@@ -152,7 +144,7 @@ pub trait Renderer {
     /// Writes the whole report.
     ///
     /// # Errors
-    /// Those of `out`, and a form that was not made for this command.
+    /// Those of `out`, and what cannot be said in this form.
     fn report(&self, document: &Document, out: &mut dyn io::Write) -> Result<(), RenderError>;
 
     /// What to write where there is no report. `None`: nothing, so that a file from before stays as it was and its reader is not
@@ -167,9 +159,10 @@ struct TextRenderer {
 impl Renderer for TextRenderer {
     fn report(&self, document: &Document, mut out: &mut dyn io::Write) -> Result<(), RenderError> {
         match document {
-            Document::Verify(report) => Ok(text::write(report, self.style, &mut out)?),
-            Document::Latency(_) => Err(RenderError::Unsuited { kind: ReportKind::Text, document: document.kind() }),
+            Document::Verify(report) => text::write(report, self.style, &mut out)?,
+            Document::Latency(report) => latency_text::write(report, self.style, &mut out)?,
         }
+        Ok(())
     }
 
     fn refusal(&self, _refusal: &Refusal) -> Option<String> {

@@ -10,6 +10,7 @@ use super::evidence::{Evidence, FabricCounters};
 use super::outcome::{Outcome, Standing};
 use super::path::{KfdReport, PathReport};
 use super::runtime::{AgentFacts, Doorbell, RuntimeFacts};
+use super::suspect::Suspect;
 
 /// Everything `aqlprobe verify` found.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -279,6 +280,9 @@ pub struct CaseReport {
     pub duration_ms: u64,
     /// What was seen.
     pub evidence: Evidence,
+    /// The most likely cause in a word; absent when nothing is wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspect: Option<Suspect>,
     /// The most likely cause, in a sentence; absent when nothing is wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
@@ -289,6 +293,9 @@ pub struct CaseReport {
 pub struct Diagnosis {
     /// One sentence.
     pub summary: String,
+    /// The most likely cause in a word, when a case failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspect: Option<Suspect>,
     /// Why, when something is wrong or was shown to matter.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::futex::{AtomicU32, Futex, Ordering};
+use super::bell::Bell;
 use crate::model::gpu::InterruptSink;
 
 /// Event ids from here on belong to queues' inactive signals; below, to user signals. 0 means "no event".
@@ -12,38 +12,6 @@ const BUCKETS: usize = 64;
 
 /// How long a waiter sleeps between two looks at what no interrupt announces.
 const POLL: Duration = Duration::from_micros(200);
-
-/// A futex word that counts wake-ups, and how many threads sleep on it.
-///
-/// A sleeper registers, notes the count, checks its condition, and sleeps only while the count is unchanged. Whoever makes the
-/// condition true does so before [`Self::ring`]. Both sides use sequentially consistent operations, so either the sleeper sees
-/// the condition or the ringer sees the sleeper.
-#[derive(Debug, Default)]
-#[repr(align(64))]
-pub struct Bell {
-    rung: Futex,
-    sleepers: AtomicU32,
-}
-
-impl Bell {
-    /// Wakes every sleeper.
-    pub fn ring(&self) {
-        self.rung.increment();
-        if self.sleepers.load(Ordering::SeqCst) != 0 {
-            self.rung.wake_all();
-        }
-    }
-
-    /// Sleeps until the bell rings or `timeout` has passed, unless `done` already holds; may also wake for no reason.
-    pub fn sleep_unless(&self, timeout: Duration, done: impl FnOnce() -> bool) {
-        self.sleepers.fetch_add(1, Ordering::SeqCst);
-        let rung = self.rung.load();
-        if !done() {
-            self.rung.sleep_while(rung, timeout);
-        }
-        self.sleepers.fetch_sub(1, Ordering::SeqCst);
-    }
-}
 
 /// Every event of the process.
 #[derive(Debug)]
@@ -96,9 +64,9 @@ impl InterruptSink for Events {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::{Arc, mpsc};
     use std::thread;
 
@@ -127,11 +95,6 @@ mod tests {
     }
 
     #[test]
-    fn no_sleep_when_the_condition_already_holds() {
-        Bell::default().sleep_unless(LONG, || true);
-    }
-
-    #[test]
     fn without_interrupts_a_waiter_looks_again_soon() {
         let rung_by_nobody = Events::without_interrupts();
         rung_by_nobody.user(5).sleep_unless(rung_by_nobody.nap(LONG), || false);
@@ -142,9 +105,9 @@ mod tests {
     fn a_queue_error_does_not_ring_a_user_event() {
         let events = Events::new();
         events.raise(FIRST_QUEUE_EVENT + 3);
-        assert_eq!(events.user(3).rung.load(), 0);
-        assert_eq!(events.queue_errors().rung.load(), 1);
+        assert_eq!(events.user(3).rings(), 0);
+        assert_eq!(events.queue_errors().rings(), 1);
         events.raise(0);
-        assert!(events.user.iter().all(|bell| bell.rung.load() == 0));
+        assert!(events.user.iter().all(|bell| bell.rings() == 0));
     }
 }

@@ -7,6 +7,8 @@ pub mod abi;
 mod agents;
 mod arena;
 pub mod bed;
+mod bell;
+mod blocked_wait;
 pub mod device;
 mod error;
 mod events;
@@ -18,8 +20,5 @@ mod pages;
 mod pools;
 mod queues;
 mod reporter;
-#[cfg(test)]
-#[cfg(loom)]
-mod signal_loom;
 mod signals;
 mod state;

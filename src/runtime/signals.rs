@@ -7,17 +7,16 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::arena::{Arena, Slot};
+use super::blocked_wait::blocked_wait;
+pub use super::blocked_wait::{Condition, MAX_WAIT};
 use super::error::RuntimeError;
-use super::events::{Bell, Events, FIRST_QUEUE_EVENT};
+use super::events::{Events, FIRST_QUEUE_EVENT};
 use super::pages::{AddressSpace, DeviceMemory, Pages};
 use crate::hsa::sys;
 use crate::model::memory::Home;
 
 /// Signals that can exist at once on any device: each has an event id of its own.
 const MOST_SIGNALS: usize = FIRST_QUEUE_EVENT as usize - 1;
-
-/// Longest wait in one call; `HSA_SYSTEM_INFO_SIGNAL_MAX_WAIT`. A wait may return early (HSA 1.2 §2.4), and none is for ever.
-pub const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// Polls of an active wait between two looks at the clock.
 const POLLS_PER_CLOCK_READ: u32 = 64;
@@ -41,19 +40,6 @@ pub enum Notification {
     None,
 }
 
-/// `hsa_signal_condition_t`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Condition {
-    /// Equal.
-    Equal,
-    /// Not equal.
-    NotEqual,
-    /// Less.
-    Less,
-    /// Greater or equal.
-    AtLeast,
-}
-
 impl Condition {
     /// Reads the C enumeration.
     #[must_use]
@@ -65,15 +51,6 @@ impl Condition {
             sys::HSA_SIGNAL_CONDITION_GTE => Self::AtLeast,
             _ => return None,
         })
-    }
-
-    const fn holds(self, value: i64, compare: i64) -> bool {
-        match self {
-            Self::Equal => value == compare,
-            Self::NotEqual => value != compare,
-            Self::Less => value < compare,
-            Self::AtLeast => value >= compare,
-        }
     }
 }
 
@@ -234,27 +211,6 @@ impl Signals {
             }
             std::hint::spin_loop();
         }
-    }
-}
-
-/// Sleeps until a signal's value meets the condition or the time is up, and returns the last value seen. `nap` says how much of the
-/// time that is left may pass between two looks.
-pub(super) fn blocked_wait(
-    bell: &Bell,
-    nap: impl Fn(Duration) -> Duration,
-    timeout: Duration,
-    condition: Condition,
-    compare: i64,
-    load: impl Fn() -> i64,
-) -> i64 {
-    let start = Instant::now();
-    loop {
-        let value = load();
-        if condition.holds(value, compare) {
-            return value;
-        }
-        let Some(left) = timeout.checked_sub(start.elapsed()).filter(|left| !left.is_zero()) else { return value };
-        bell.sleep_unless(nap(left), || condition.holds(load(), compare));
     }
 }
 

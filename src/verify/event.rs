@@ -156,7 +156,7 @@ mod tests {
                 start_ts: u64::MAX,
                 end_ts: 0,
             }),
-            output: Some(OutputEvidence { elements: 256, right: 255, untouched: 1, wrong: 0 }),
+            output: Some(OutputEvidence { elements: 256, right: 255, untouched: 1, ..OutputEvidence::default() }),
             notes: vec!["a line\nwith a break".to_owned()],
             ..Evidence::default()
         };

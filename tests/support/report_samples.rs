@@ -59,6 +59,7 @@ pub fn case(name: &str, outcome: Outcome, standing: Standing) -> CaseReport {
         expected: None,
         duration_ms: 3,
         evidence: Evidence::default(),
+        suspect: None,
         cause: None,
     }
 }
@@ -83,9 +84,9 @@ pub fn founding_evidence(after: i64, fabric: FabricCounters) -> Evidence {
             doorbell: Some(Doorbell::Register),
             error: None,
         }),
-        output: Some(OutputEvidence { elements: WORK_ITEMS, right: WORK_ITEMS, untouched: 0, wrong: 0 }),
+        output: Some(OutputEvidence { elements: WORK_ITEMS, right: WORK_ITEMS, ..OutputEvidence::default() }),
         fabric: Some(fabric),
-        notes: Vec::new(),
+        ..Evidence::default()
     }
 }
 
@@ -171,6 +172,7 @@ fn bed(kind: BedKind) -> BedReport {
 pub fn embedded_both() -> Report {
     let diagnosis = Diagnosis {
         summary: "Dispatch completes with AtomicOps and hangs without them, as predicted.".to_owned(),
+        suspect: None,
         cause: None,
         fix: None,
         exit_code: ExitCode::Pass,
@@ -190,6 +192,7 @@ pub fn embedded_both() -> Report {
 pub fn embedded_off() -> Report {
     let diagnosis = Diagnosis {
         summary: "Kernels run but their completion signals never fire.".to_owned(),
+        suspect: None,
         cause: Some("AtomicOp Requester Enable is clear in 0b:00.0.".to_owned()),
         fix: Some(FIX.to_owned()),
         exit_code: ExitCode::Hang,
@@ -286,6 +289,7 @@ pub fn hardware_with_every_outcome() -> Report {
     ];
     let diagnosis = Diagnosis {
         summary: "Cases failed.".to_owned(),
+        suspect: None,
         cause: Some("a cause".to_owned()),
         fix: None,
         exit_code: ExitCode::CheckFailed,

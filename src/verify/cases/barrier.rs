@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::aql::{BARRIER_DEPENDENCIES, BarrierAnd, BarrierOr, Packet};
 use crate::hsa::{QueueKind, Signal};
 use crate::kernels::{Kernel, MarkArguments, RelayArguments};
-use crate::verify::lab::{CANARY, Completion, Context, Step, compare_words, ordered_header, pointer, system_header};
+use crate::verify::lab::{CANARY, Completion, Context, Step, compare_marks, compare_words, ordered_header, pointer, system_header};
 
 /// How long a barrier is watched for not giving way.
 const HOLD: Duration = Duration::from_millis(5);
@@ -52,14 +52,6 @@ fn gated(context: &mut Context<'_>, barrier: &impl Packet, done: &Arc<Signal>, o
     }
     let output = || compare_marks(&cells, 1);
     context.complete(&Completion { signal: done, before: 2, expected: 0, queue: &queue, index, output: &output })
-}
-
-/// Marks that must each have been made exactly once; they start at 0.
-pub fn compare_marks(cells: &crate::hsa::Buffer, count: usize) -> crate::report::OutputEvidence {
-    crate::verify::lab::tally(count, |position| {
-        let found = cells.u32s()[position].load(Ordering::Acquire);
-        (found == 1, found == 0)
-    })
 }
 
 const ITEMS: u32 = 256;

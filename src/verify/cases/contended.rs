@@ -1,7 +1,7 @@
 //! Device and host update one word at the same time with the three operations that PCIe has as AtomicOps (PCIe 6.15): FetchAdd,
 //! Swap and CAS. Every update is accounted for, so a lost one is counted, not guessed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hint;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -11,8 +11,8 @@ use crate::aql::KernelDispatch;
 use crate::hsa::{Buffer, QueueKind};
 use crate::kernels::{CompareSwapArguments, FetchAddArguments, Kernel, Swap32Arguments, Swap64Arguments};
 use crate::pci::guest::locked_instructions_are_plain;
-use crate::report::{Outcome, OutputEvidence};
-use crate::verify::lab::{CANARY, CANARY_64, Completion, Context, Step, Stop, compare_words, pointer, tally};
+use crate::report::{Outcome, OutputEvidence, UpdateEvidence};
+use crate::verify::lab::{CANARY, CANARY_64, Completion, Context, Element, Step, Stop, compare_words, pointer, tally};
 
 /// Width of the contended word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,20 +128,37 @@ fn contest(
     })
 }
 
-/// What a lost completion or lost updates come to: the updates are counted either way.
-fn verdict(context: &mut Context<'_>, completed: Step<()>, lost: u64, of: u64, detail: &str) -> Step<()> {
-    if lost > 0 {
-        context.note(format!("{lost} of {of} updates lost: {detail}"));
+/// What a lost completion or updates that do not add up come to: the updates are counted either way.
+fn verdict(context: &mut Context<'_>, completed: Step<()>, updates: UpdateEvidence, detail: &str) -> Step<()> {
+    context.record_updates(updates);
+    if updates.is_exact() {
+        return completed;
     }
+    let UpdateEvidence { made, missing, surplus, torn } = updates;
+    let what = match updates {
+        UpdateEvidence { torn: 1.., .. } => format!("{torn} values are made of halves of different updates"),
+        UpdateEvidence { surplus: 1.., .. } => format!("{surplus} updates more than the {made} that were made"),
+        _ => format!("{missing} of {made} updates lost"),
+    };
+    let what = format!("{what}: {detail}");
+    context.note(what.clone());
     completed?;
-    if lost == 0 {
-        return Ok(());
-    }
-    let loss = format!("{lost} of {of} updates lost: {detail}");
     if locked_instructions_are_plain() {
-        return Err(Stop(Outcome::Untestable { reason: format!("{loss}. {PLAIN}") }));
+        return Err(Stop(Outcome::Untestable { reason: format!("{what}. {PLAIN}") }));
     }
-    Err(Stop::wrong(loss))
+    Err(Stop::wrong(what))
+}
+
+/// What a sum comes to that had to be `wanted`. A carry that does not reach the upper half of a 64-bit word leaves the lower one
+/// right.
+fn summed(made: u64, wanted: u64, found: u64) -> UpdateEvidence {
+    let exact = UpdateEvidence { made, ..UpdateEvidence::default() };
+    match wanted.wrapping_sub(found) {
+        0 => exact,
+        _ if wanted as u32 == found as u32 => UpdateEvidence { torn: 1, ..exact },
+        _ if wanted > found => UpdateEvidence { missing: (wanted - found).min(made), ..exact },
+        _ => UpdateEvidence { surplus: found - wanted, ..exact },
+    }
 }
 
 /// Why a loss says nothing about the GPU where the processor's own updates are not atomic.
@@ -180,18 +197,15 @@ fn fetch_add(context: &mut Context<'_>, width: Width) -> Step<()> {
     let arguments = FetchAddArguments { counter: pointer(&counter), ran: pointer(&ran), rounds };
     let packet = context.dispatch(kernel, &arguments, ITEMS)?;
     let output = || compare_words(&ran, ITEMS as usize, |_| rounds);
+    context.asks_atomics(Some(u64::from(ITEMS) * u64::from(rounds)));
     let contest = contest(context, packet, &output, |_| width.cell(&counter).add_one())?;
     let device = u64::from(ITEMS) * u64::from(rounds);
     let (wanted, found) = (start + contest.host + device, width.cell(&counter).load());
     let detail = format!("the device added {device} and the host {} to {start}, which makes {wanted}; found {found}", contest.host);
-    if found > wanted {
-        contest.completed?;
-        return Err(Stop::wrong(detail));
-    }
     if longer.is_some() {
-        context.note(format!("{} of {} increments arrived", found - start, wanted - start));
+        context.note(format!("{} of {} increments arrived", found.wrapping_sub(start), wanted - start));
     }
-    verdict(context, contest.completed, wanted - found, contest.host + device, &detail)
+    verdict(context, contest.completed, summed(contest.host + device, wanted, found), &detail)
 }
 
 pub fn swap_32(context: &mut Context<'_>) -> Step<()> {
@@ -208,8 +222,9 @@ fn swap(context: &mut Context<'_>, width: Width) -> Step<()> {
     const ROUNDS: u32 = 4;
     const FIRST: u64 = 1;
     let tokens = (ITEMS * ROUNDS) as usize;
-    let high = if width == Width::Bits64 { 0x5_0000_0000 } else { 0 };
-    let (device_first, host_first) = (high + 0x1000_0000, high + 0x2000_0000);
+    // Halves of their own on either side, so that a token made of two halves shows.
+    let high = |half: u64| if width == Width::Bits64 { half << 32 } else { 0 };
+    let (device_first, host_first) = (high(5) + 0x1000_0000, high(6) + 0x2000_0000);
     let (cell, seen) = (context.double_words(1)?, context.double_words(tokens)?);
     width.cell(&cell).store(FIRST);
     let packet = match width {
@@ -225,6 +240,7 @@ fn swap(context: &mut Context<'_>, width: Width) -> Step<()> {
         }
     };
     let output = || returned_tokens(&seen, tokens, width);
+    context.asks_atomics(Some(tokens as u64));
     let host_seen = std::sync::Mutex::new(Vec::new());
     let contest = contest(context, packet, &output, |update| {
         let out = width.cell(&cell).swap(host_first + update);
@@ -235,9 +251,8 @@ fn swap(context: &mut Context<'_>, width: Width) -> Step<()> {
         .chain((0..contest.host).map(|token| host_first + token));
     let host_seen = host_seen.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     let came_out = (0..tokens).map(|position| element(&seen, position, width)).chain(host_seen).chain([width.cell(&cell).load()]);
-    let lost = missing(went_in, came_out);
-    let all = tokens as u64 + contest.host;
-    verdict(context, contest.completed, lost, all, "so many tokens that were swapped in never came out")
+    let updates = exchanged(went_in, came_out);
+    verdict(context, contest.completed, updates, "every token that was swapped in must come out once")
 }
 
 fn element(seen: &Arc<Buffer>, position: usize, width: Width) -> u64 {
@@ -251,18 +266,35 @@ fn element(seen: &Arc<Buffer>, position: usize, width: Width) -> u64 {
 fn returned_tokens(seen: &Arc<Buffer>, count: usize, width: Width) -> OutputEvidence {
     let canary = if width == Width::Bits32 { u64::from(CANARY) } else { CANARY_64 };
     tally(count, |position| {
-        let untouched = element(seen, position, width) == canary;
-        (!untouched, untouched)
+        let (found, half) = (element(seen, position, width), if width == Width::Bits32 { 16 } else { 32 });
+        match found {
+            _ if found == canary => Element::Untouched,
+            // No token has the upper half of the canary.
+            _ if found >> half == canary >> half => Element::Torn,
+            _ => Element::Right,
+        }
     })
 }
 
-/// How many of the values that went in did not come out, each counted as often as it went in.
-fn missing(went_in: impl Iterator<Item = u64>, came_out: impl Iterator<Item = u64>) -> u64 {
+/// What became of the tokens that went in: each must come out once. A stranger whose halves belong to two of them is torn; any other
+/// stranger is what a dropped operation returned, and its token is missing.
+fn exchanged(went_in: impl Iterator<Item = u64>, came_out: impl Iterator<Item = u64>) -> UpdateEvidence {
     let mut balance: HashMap<u64, i64> = HashMap::new();
     went_in.for_each(|token| *balance.entry(token).or_default() += 1);
-    came_out.for_each(|token| *balance.entry(token).or_default() -= 1);
-    balance.into_values().filter_map(|left| u64::try_from(left).ok()).sum()
+    let made: i64 = balance.values().sum();
+    let (lows, highs): (HashSet<u64>, HashSet<u64>) = balance.keys().map(|token| (token & LOW, token >> 32)).unzip();
+    let mut torn = 0;
+    for token in came_out {
+        match balance.get_mut(&token) {
+            Some(left) => *left -= 1,
+            None => torn += u64::from(lows.contains(&(token & LOW)) && highs.contains(&(token >> 32))),
+        }
+    }
+    let sum_of = |wanted: fn(i64) -> i64| balance.values().filter_map(|left| u64::try_from(wanted(*left)).ok()).sum();
+    UpdateEvidence { made: made.unsigned_abs(), missing: sum_of(|left| left), surplus: sum_of(|left| -left), torn }
 }
+
+const LOW: u64 = 0xffff_ffff;
 
 pub fn compare_swap_32(context: &mut Context<'_>) -> Step<()> {
     compare_swap(context, Width::Bits32)
@@ -287,11 +319,15 @@ fn compare_swap(context: &mut Context<'_>, width: Width) -> Step<()> {
     let packet = context.dispatch(kernel, &arguments, ITEMS)?;
     // Any count of successes is an answer; only the canary says that the work-item did not run.
     let output = || {
-        tally(ITEMS as usize, |item| {
-            let found = ran.u32s()[item].load(Ordering::Acquire);
-            (found <= ROUNDS, found == CANARY)
+        tally(ITEMS as usize, |item| match ran.u32s()[item].load(Ordering::Acquire) {
+            CANARY => Element::Untouched,
+            found if found <= ROUNDS => Element::Right,
+            found if found >> 16 == CANARY >> 16 => Element::Torn,
+            _ => Element::Wrong,
         })
     };
+    // A CAS that fails is an AtomicOp too.
+    context.asks_atomics(None);
     let host_successes = AtomicU64::new(0);
     let contest = contest(context, packet, &output, |_| {
         if width.cell(&counter).try_increment() {
@@ -313,11 +349,7 @@ fn compare_swap(context: &mut Context<'_>, width: Width) -> Step<()> {
     let (wanted, found) = (START + host + device, width.cell(&counter).load());
     let detail =
         format!("the device's CAS succeeded {device} times and the host's {host} on {START}, which makes {wanted}; found {found}");
-    if found > wanted {
-        contest.completed?;
-        return Err(Stop::wrong(detail));
-    }
-    verdict(context, contest.completed, wanted - found, host + device, &detail)?;
+    verdict(context, contest.completed, summed(host + device, wanted, found), &detail)?;
     if device == 0 { Err(Stop::wrong(format!("not one of the device's {asked} increments by CAS succeeded"))) } else { Ok(()) }
 }
 
@@ -325,16 +357,36 @@ fn compare_swap(context: &mut Context<'_>, width: Width) -> Step<()> {
 mod tests {
     use super::*;
 
+    fn tokens(went_in: &[u64], came_out: &[u64]) -> UpdateEvidence {
+        exchanged(went_in.iter().copied(), came_out.iter().copied())
+    }
+
     #[test]
     fn every_token_that_comes_out_once_is_not_lost() {
-        assert_eq!(missing([1, 2, 3].into_iter(), [3, 1, 2].into_iter()), 0);
+        assert!(tokens(&[1, 2, 3], &[3, 1, 2]).is_exact());
     }
 
     #[test]
     fn a_token_that_was_overwritten_is_lost_and_a_stranger_makes_up_for_nothing() {
-        assert_eq!(missing([1, 2, 3].into_iter(), [1, 1, 3].into_iter()), 1);
-        assert_eq!(missing([1, 2].into_iter(), [u64::MAX, u64::MAX].into_iter()), 2);
-        assert_eq!(missing([5, 5].into_iter(), [5].into_iter()), 1);
+        let exact = UpdateEvidence::default();
+        assert_eq!(tokens(&[1, 2, 3], &[1, 1, 3]), UpdateEvidence { made: 3, missing: 1, surplus: 1, ..exact });
+        assert_eq!(tokens(&[1, 2], &[u64::MAX, u64::MAX]), UpdateEvidence { made: 2, missing: 2, ..exact });
+        assert_eq!(tokens(&[5, 5], &[5]), UpdateEvidence { made: 2, missing: 1, ..exact });
+    }
+
+    #[test]
+    fn a_token_made_of_the_halves_of_two_others_is_torn() {
+        let torn = tokens(&[0x5_0000_0001, 0x6_0000_0002], &[0x5_0000_0002, 0x6_0000_0001]);
+        assert_eq!(torn, UpdateEvidence { made: 2, missing: 2, surplus: 0, torn: 2 });
+    }
+
+    #[test]
+    fn a_sum_is_exact_short_long_or_lacks_a_carry() {
+        let exact = UpdateEvidence { made: 10, ..UpdateEvidence::default() };
+        assert_eq!(summed(10, 17, 17), exact);
+        assert_eq!(summed(10, 17, 13), UpdateEvidence { missing: 4, ..exact });
+        assert_eq!(summed(10, 17, 21), UpdateEvidence { surplus: 4, ..exact });
+        assert_eq!(summed(10, 0x1_0000_0005, 5), UpdateEvidence { torn: 1, ..exact });
     }
 
     #[test]

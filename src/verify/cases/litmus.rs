@@ -2,9 +2,9 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::hsa::{Queue, QueueKind};
+use crate::hsa::{Queue, QueueKind, Signal};
 use crate::kernels::{GAVE_UP, Kernel, PublishArguments, SAW_FLAG, SpinOnFlagArguments};
-use crate::report::Outcome;
+use crate::report::{Outcome, OutputEvidence};
 use crate::verify::lab::{Completion, Context, Step, Stop, compare_words, ordered_header, pointer};
 
 const ITEMS: u32 = 256;
@@ -33,10 +33,12 @@ pub fn publish_gpu_to_cpu(context: &mut Context<'_>) -> Step<()> {
         let published = context.reaches(|| flag.u32s()[0].load(Ordering::Acquire) == value || queue.errors().first().is_some());
         let seen = compare_words(&payload, count, |item| value + item as u32);
         if flag.u32s()[0].load(Ordering::Relaxed) != value {
-            return Err(silent(context, &queue, index, published));
+            let asked = Asked { queue: &queue, index, done: &done, after: i64::from(ROUNDS - round - 1) };
+            return Err(silent(context, &asked, published, seen));
         }
         if !seen.is_complete() {
             let missing = seen.elements - seen.right;
+            context.record_output(seen);
             return Err(Stop::wrong(format!("round {round}: the flag was seen before {missing} of {ITEMS} elements it covers")));
         }
     }
@@ -84,11 +86,14 @@ pub fn publish_cpu_to_gpu(context: &mut Context<'_>) -> Step<()> {
             return Err(Stop::wrong(format!("round {round}: the running kernel never saw the host's flag in {MAX_POLLS} polls")));
         }
         if !saw.u32s().iter().take(count).all(|word| word.load(Ordering::Relaxed) == SAW_FLAG) {
-            return Err(silent(context, &queue, index, answered));
+            let seen = compare_words(&out, count, |item| expected + item as u32);
+            let asked = Asked { queue: &queue, index, done: &done, after: i64::from(ROUNDS - round - 1) };
+            return Err(silent(context, &asked, answered, seen));
         }
         let seen = compare_words(&out, count, |item| expected + item as u32);
         if !seen.is_complete() {
             let missing = seen.elements - seen.right;
+            context.record_output(seen);
             return Err(Stop::wrong(format!(
                 "round {round}: the kernel saw the flag before {missing} of {ITEMS} elements it covers"
             )));
@@ -99,11 +104,36 @@ pub fn publish_cpu_to_gpu(context: &mut Context<'_>) -> Step<()> {
 }
 
 /// The kernel said nothing before the deadline.
-fn silent(context: &mut Context<'_>, queue: &Queue, index: u64, answered: bool) -> Stop {
+fn silent(context: &mut Context<'_>, asked: &Asked<'_>, answered: bool, seen: OutputEvidence) -> Stop {
+    let Asked { queue, index, .. } = *asked;
     context.record_queue(queue);
+    context.record_output(seen);
     if let Some(status) = queue.errors().first() {
         return Stop(Outcome::QueueError { status: status.to_string() });
     }
     debug_assert!(!answered, "an answer without an error is one of the kernel's");
-    Stop(if queue.read_index() > index { Outcome::NoEffect } else { Outcome::PacketNotFetched })
+    if seen.torn > 0 {
+        return Stop::wrong(format!(
+            "{} of {} elements of the output are partly written, and the flag is not there",
+            seen.torn, seen.elements
+        ));
+    }
+    if asked.done.load() <= asked.after {
+        return Stop(Outcome::FalseCompletion);
+    }
+    if queue.read_index() > index {
+        return Stop(Outcome::NoEffect);
+    }
+    context.prod(queue, index);
+    Stop(Outcome::PacketNotFetched)
+}
+
+/// The packet of a round.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    queue: &'a Queue,
+    index: u64,
+    done: &'a Signal,
+    /// What the signal holds once the packet has completed.
+    after: i64,
 }

@@ -8,8 +8,9 @@ use crate::aql::{BARRIER_DEPENDENCIES, BarrierAnd, KernelDispatch, RawPacket, Re
 use crate::hsa::{Buffer, Queue, QueueKind, Status};
 use crate::kernels::{Kernel, MarkArguments};
 use crate::report::Outcome;
-use crate::verify::cases::barrier::compare_marks;
-use crate::verify::lab::{Completion, Context, Step, Stop, ordered_header, pointer, submit, system_header};
+use crate::verify::lab::{
+    Completion, Context, Step, Stop, compare_marks, ordered_header, pointer, read_index_stuck, submit, system_header,
+};
 
 /// Cells at 0 and a packet per cell that marks it.
 fn marks(context: &mut Context<'_>, count: usize) -> Step<(Arc<Buffer>, Vec<KernelDispatch>)> {
@@ -20,6 +21,17 @@ fn marks(context: &mut Context<'_>, count: usize) -> Step<(Arc<Buffer>, Vec<Kern
         packets.push(context.dispatch(Kernel::Mark, &MarkArguments { cells: pointer(&cells), index: index as u32 }, 64)?);
     }
     Ok((cells, packets))
+}
+
+/// A ring that does not drain, held against the marks of its packets: they may have run all the same.
+fn not_drained(context: &mut Context<'_>, queue: &Queue, (cells, count): (&Buffer, usize), stop: Stop) -> Stop {
+    let marks = compare_marks(cells, count);
+    let ran = marks.elements - marks.untouched;
+    if stop.0 != Outcome::PacketNotFetched || ran <= queue.read_index() {
+        return stop;
+    }
+    context.record_output(marks);
+    Stop::wrong(read_index_stuck(queue, ran - 1))
 }
 
 /// Several times round a small ring: each packet runs exactly once.
@@ -34,7 +46,7 @@ pub fn ring_wraparound(context: &mut Context<'_>) -> Step<()> {
     let queue = context.queue(64, QueueKind::Single)?;
     let mut index = 0;
     for packet in &packets {
-        index = context.submit(&queue, packet)?;
+        index = context.submit(&queue, packet).map_err(|stop| not_drained(context, &queue, (&cells, PACKETS), stop))?;
     }
     let output = || compare_marks(&cells, PACKETS);
     context.complete(&Completion { signal: &done, before: 1, expected: 0, queue: &queue, index, output: &output })
@@ -75,7 +87,7 @@ pub fn full_ring(context: &mut Context<'_>) -> Step<()> {
     gate.store(0);
     let mut index = 0;
     for packet in &packets[published..] {
-        index = context.submit(&queue, packet)?;
+        index = context.submit(&queue, packet).map_err(|stop| not_drained(context, &queue, (&cells, capacity + 1), stop))?;
     }
     let output = || compare_marks(&cells, capacity + 1);
     context.complete(&Completion { signal: &done, before: 1, expected: 0, queue: &queue, index, output: &output })
@@ -96,10 +108,10 @@ pub fn multi_producer(context: &mut Context<'_>) -> Step<()> {
             .into_iter()
             .try_for_each(|producer| producer.join().unwrap_or_else(|_| Err(Stop::wrong("a producer thread panicked"))))
     });
-    if published.is_err() {
-        context.record_queue(&queue);
+    if let Err(stop) = published {
+        context.undrained(&queue, &stop);
+        return Err(not_drained(context, &queue, (&cells, PRODUCERS * EACH), stop));
     }
-    published?;
     let index = context.submit(&queue, &BarrierAnd::new(ordered_header(), [0; BARRIER_DEPENDENCIES], done.handle()))?;
     let output = || compare_marks(&cells, PRODUCERS * EACH);
     context.complete(&Completion { signal: &done, before: 1, expected: 0, queue: &queue, index, output: &output })
@@ -117,9 +129,12 @@ pub fn invalid_packet(context: &mut Context<'_>) -> Step<()> {
     context.record_queue(&queue);
     match queue.errors().first() {
         Some(Status::InvalidPacketFormat) => Ok(()),
-        Some(status) => Err(Stop::wrong(format!("the queue reported {status} for a packet of a reserved type"))),
+        Some(status) => Err(Stop(Outcome::QueueError { status: status.to_string() })),
         None if !reported && queue.read_index() > index => Err(Stop(Outcome::NoEffect)),
-        None => Err(Stop(Outcome::PacketNotFetched)),
+        None => {
+            context.prod(&queue, index);
+            Err(Stop(Outcome::PacketNotFetched))
+        }
     }
 }
 

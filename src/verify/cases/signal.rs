@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use crate::aql::{BARRIER_DEPENDENCIES, BarrierAnd};
 use crate::hsa::{Condition, Deadline, QueueKind, Signal, WaitMode};
 use crate::kernels::{Kernel, MarkArguments, SignalSubtractArguments};
-use crate::report::Outcome;
-use crate::verify::cases::barrier::compare_marks;
-use crate::verify::lab::{Completion, Context, Step, Stop, compare_words, ordered_header, pointer, poll, system_header};
+use crate::report::{Outcome, UpdateEvidence};
+use crate::verify::lab::{
+    Completion, Context, Element, Step, Stop, compare_marks, compare_words, ordered_header, pointer, poll, system_header,
+};
 
 /// Many packets and the host count one signal down at the same time.
 pub fn shared_signal(context: &mut Context<'_>) -> Step<()> {
@@ -66,10 +67,7 @@ pub fn exactly_once(context: &mut Context<'_>) -> Step<()> {
     for (position, (signal, index)) in signals.iter().zip(indices).enumerate() {
         // A packet may complete before an earlier one, so only its own mark must be there.
         let output = || {
-            crate::verify::lab::tally(1, |_| {
-                let mark = cells.u32s()[position].load(std::sync::atomic::Ordering::Acquire);
-                (mark == 1, mark == 0)
-            })
+            crate::verify::lab::tally(1, |_| Element::of_mark(cells.u32s()[position].load(std::sync::atomic::Ordering::Acquire)))
         };
         context.complete(&Completion { signal, before: BEFORE, expected: BEFORE - 1, queue: &queue, index, output: &output })?;
     }
@@ -96,13 +94,29 @@ pub fn signal_from_kernel(context: &mut Context<'_>) -> Step<()> {
     packet.completion_signal = done.handle();
     let queue = context.queue(64, QueueKind::Single)?;
     let index = context.submit(&queue, &packet)?;
+    context.asks_atomics(Some(u64::from(ITEMS)));
     let output = || compare_words(&ran, ITEMS as usize, |_| 1);
     let completed = context.complete(&Completion { signal: &done, before: 1, expected: 0, queue: &queue, index, output: &output });
-    if completed.is_err() {
-        context.note(format!("the signal that the kernel counts down from {before} to 0 holds {}", updated.load()));
+    let left = updated.load();
+    let updates = left_of_countdown(before, AMOUNT, left);
+    context.record_updates(updates);
+    if !updates.is_exact() {
+        context.note(format!("the signal that the kernel counts down from {before} to 0 holds {left}"));
     }
     completed?;
-    context.complete(&Completion { signal: &updated, before, expected: 0, queue: &queue, index, output: &output })
+    if updates.is_exact() { Ok(()) } else { Err(Stop::wrong(format!("the kernel counted a signal down from {before} to {left}"))) }
+}
+
+/// What a kernel's updates of `amount` each come to, which had to bring `before` down to 0.
+fn left_of_countdown(before: i64, amount: i64, left: i64) -> UpdateEvidence {
+    let made = (before / amount).unsigned_abs();
+    let exact = UpdateEvidence { made, ..UpdateEvidence::default() };
+    match left {
+        0 => exact,
+        left if left as u32 == 0 => UpdateEvidence { torn: 1, ..exact },
+        left if left > 0 => UpdateEvidence { missing: (left / amount).unsigned_abs().max(1), ..exact },
+        left => UpdateEvidence { surplus: (left / amount).unsigned_abs().max(1), ..exact },
+    }
 }
 
 /// The host waits for the signal by polling.
@@ -153,11 +167,32 @@ fn waits(context: &mut Context<'_>, mode: WaitMode) -> Step<()> {
         });
         let output = || compare_marks(&cells, round + 1);
         let arrived = *arrived.lock().unwrap_or_else(PoisonError::into_inner);
-        context.complete(&Completion { signal: &done, before: 1, expected: 0, queue: &queue, index, output: &output })?;
+        let awaited = Completion { signal: &done, before: 1, expected: 0, queue: &queue, index, output: &output };
+        // A wait that ran to its end although the value had arrived well before is one that was not woken, not a late completion.
+        if arrived.is_some_and(|arrived| waited >= end && waited.saturating_duration_since(arrived) > span / 2) {
+            context.record(&awaited, output());
+            context.note("the wait ran to its end although the value had arrived");
+            return Err(Stop(Outcome::WakeLost));
+        }
+        context.complete(&awaited)?;
         if let Some(late) = arrived.map(|arrived| waited.saturating_duration_since(arrived)).filter(|late| *late > WAKE_LIMIT) {
             context.note(format!("the wait came back {} ms after the value had arrived", late.as_millis()));
             return Err(Stop(Outcome::WakeLost));
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_countdown_is_exact_short_torn_or_made_twice() {
+        let exact = UpdateEvidence { made: 64, ..UpdateEvidence::default() };
+        assert_eq!(left_of_countdown(192, 3, 0), exact);
+        assert_eq!(left_of_countdown(192, 3, 6), UpdateEvidence { missing: 2, ..exact });
+        assert_eq!(left_of_countdown(192, 3, -192), UpdateEvidence { surplus: 64, ..exact });
+        assert_eq!(left_of_countdown(192, 3, -1 << 32), UpdateEvidence { torn: 1, ..exact });
+    }
 }

@@ -1,7 +1,8 @@
 //! One case: its standing and its most likely cause.
 
-use crate::report::{AtomicsMode, Evidence, FabricCounters, Outcome, Standing};
+use crate::report::{AtomicsMode, Evidence, Outcome, Standing};
 
+use super::cause::{Cause, cause};
 use super::{Expectation, RunFacts};
 use crate::verify::catalogue::WithoutAtomics;
 
@@ -13,7 +14,7 @@ pub struct Judgement {
     /// What was expected, in words, when it is not `completed`.
     pub expected: Option<String>,
     /// The most likely cause, when something is wrong.
-    pub cause: Option<String>,
+    pub cause: Option<Cause>,
 }
 
 /// Holds the outcome of a case against what its run is expected to do.
@@ -58,115 +59,9 @@ pub fn judge(facts: &RunFacts<'_>, without: WithoutAtomics, outcome: &Outcome, e
     };
     let cause = match standing {
         Standing::Passed | Standing::Skipped | Standing::Known => None,
-        Standing::AsPredicted | Standing::Failed => Some(cause(facts, outcome, evidence)),
+        Standing::AsPredicted | Standing::Failed => cause(facts, outcome, evidence),
     };
     Judgement { standing, expected, cause }
-}
-
-/// The most likely cause of an outcome, in one sentence.
-#[must_use]
-pub fn cause(facts: &RunFacts<'_>, outcome: &Outcome, evidence: &Evidence) -> String {
-    match outcome {
-        Outcome::Completed => match facts.expectation() {
-            Expectation::LosesCompletions => {
-                "it completed although AtomicOps do not reach host memory: the prediction for this device or the reading of its \
-                 registers is wrong"
-                    .to_owned()
-            }
-            Expectation::Completes | Expectation::EitherWay => "nothing is wrong".to_owned(),
-        },
-        Outcome::CompletedLate { after_ms } => {
-            format!("the completion took {after_ms} ms: the device is slow, shared or busy; a longer --timeout accepts it")
-        }
-        Outcome::PacketNotFetched => not_fetched(facts, evidence),
-        Outcome::NoEffect => {
-            "the packet was consumed but the kernel left no trace: its code object, its arguments or the memory it writes are not \
-             what the device sees; the kernel log may name a fault"
-                .to_owned()
-        }
-        Outcome::CompletionLost => lost(facts, evidence),
-        Outcome::FalseCompletion => {
-            "the signal fired before the output was there: the release fence at the end of the kernel did not write back, or the \
-             dispatch was completed without being run"
-                .to_owned()
-        }
-        Outcome::WakeLost => {
-            "the value arrived but the blocked wait was not woken: the interrupt (MSI, event mailbox) does not get through; \
-             HSA_ENABLE_INTERRUPT=0 makes the runtime poll instead"
-                .to_owned()
-        }
-        Outcome::WrongValue { detail } => match stopped_by(evidence.fabric.as_ref()) {
-            Some(reason) => format!("{detail}; {reason}"),
-            None if facts.atomics_stopped() => format!("{detail}: AtomicOps of the device do not reach host memory"),
-            None => format!("{detail}: an update was lost or done twice, so the operation was not atomic between device and host"),
-        },
-        Outcome::FiredTwice { value } => {
-            format!("the signal ended at {value}: one packet decremented it more than once, as when a packet is processed twice")
-        }
-        Outcome::QueueError { status } => format!("the queue stopped with {status}, which this case does not provoke"),
-        Outcome::RuntimeWedged => {
-            "a call into the runtime did not return before its deadline, and the process had to be killed: the runtime or the \
-             kernel driver waits for the device without a bound"
-                .to_owned()
-        }
-        Outcome::WorkerCrashed { signal } => {
-            format!(
-                "the worker process died ({signal}) while it ran this case: the runtime or the driver brought it down, or somebody killed it"
-            )
-        }
-        Outcome::Untestable { reason } => reason.clone(),
-    }
-}
-
-fn not_fetched(facts: &RunFacts<'_>, evidence: &Evidence) -> String {
-    let counted = evidence.fabric.is_some_and(|fabric| fabric.bus_master_disabled > 0);
-    let read = facts.path.and_then(|path| path.hops.last()).and_then(|device| device.bus_master);
-    if counted || read == Some(crate::report::Bit::Clear) {
-        return "Bus Master Enable is clear in the device: it may not read host memory, so it cannot fetch packets".to_owned();
-    }
-    "the device never took the packet: the doorbell write does not arrive, or the queue is not mapped to a hardware queue"
-        .to_owned()
-}
-
-/// Why a completion signal keeps its value although everything else happened. What was counted outweighs what was read, and what
-/// was read outweighs what is likely.
-fn lost(facts: &RunFacts<'_>, evidence: &Evidence) -> String {
-    const SO: &str = "so the decrement of the completion signal, an AtomicOp, does not arrive while plain stores do";
-    if let Some(reason) = stopped_by(evidence.fabric.as_ref()) {
-        return format!("{reason}, {SO}");
-    }
-    if facts.enabled() == Some(false) {
-        return format!("AtomicOp Requester Enable (Device Control 2 bit 6) is clear in the device, {SO}");
-    }
-    if facts.path_stops_atomics() {
-        let cause = facts.path.and_then(|path| path.causes.first()).map_or("a hop of the path stops AtomicOps", String::as_str);
-        return format!("{}, {SO}", cause.trim_end_matches('.'));
-    }
-    match facts.enabled() {
-        None => format!(
-            "most likely AtomicOps do not reach host memory, {SO}; the registers that decide it cannot be read here, so run this as \
-             root"
-        ),
-        Some(_) => "AtomicOps are enabled and the registers of the path let them through, yet the decrement of the completion signal \
-                    did not arrive: suspect what the registers do not show (a hypervisor between device and memory, an IOMMU fault in \
-                    the kernel log, firmware)"
-            .to_owned(),
-    }
-}
-
-/// What the bed counted as the reason for dropped AtomicOps.
-fn stopped_by(fabric: Option<&FabricCounters>) -> Option<String> {
-    let fabric = fabric?;
-    let reasons = [
-        (fabric.requester_disabled, "AtomicOp Requester Enable (Device Control 2 bit 6) is clear in the device"),
-        (fabric.bus_master_disabled, "Bus Master Enable is clear in the device"),
-        (fabric.unsupported_request, "the root port does not complete AtomicOps of this width"),
-        (fabric.routing_unsupported, "a switch port on the path does not route AtomicOps"),
-        (fabric.egress_blocked, "a switch port on the path blocks AtomicOps on egress"),
-    ];
-    let (dropped, reason) = reasons.into_iter().filter(|(count, _)| *count > 0).max_by_key(|(count, _)| *count)?;
-    let plural = if dropped == 1 { "" } else { "s" };
-    Some(format!("{reason} ({dropped} AtomicOp{plural} counted as dropped)"))
 }
 
 #[cfg(test)]
@@ -287,36 +182,5 @@ mod tests {
             let outcome = Outcome::Untestable { reason: "no kernels".to_owned() };
             assert_eq!(Bench::new(true, COMPLETION_LOST).standing(mode, LosesCompletion, &outcome), Standing::Skipped);
         }
-    }
-
-    #[test]
-    fn the_cause_of_a_lost_completion_is_what_was_counted_then_what_was_read_then_what_is_likely() {
-        let bench = Bench::new(true, COMPLETION_LOST);
-        let counted = Evidence {
-            fabric: Some(FabricCounters { egress_blocked: 3, performed: 9, ..FabricCounters::default() }),
-            ..Evidence::default()
-        };
-        let of = |bench: &Bench, evidence: &Evidence| cause(&bench.facts(AtomicsMode::AsFound), &Outcome::CompletionLost, evidence);
-        assert!(of(&bench, &counted).starts_with("a switch port on the path blocks AtomicOps on egress (3 AtomicOps counted"));
-        let clear = Bench::new(false, COMPLETION_LOST);
-        assert!(of(&clear, &Evidence::default()).starts_with("AtomicOp Requester Enable (Device Control 2 bit 6) is clear"));
-        let stopped = Bench { path: path(PathCapability::Incapable), ..Bench::new(true, COMPLETION_LOST) };
-        assert!(of(&stopped, &Evidence::default()).starts_with("the root port completes no AtomicOps, so"));
-        let hidden = RequesterReadback::Unknown { reason: "not root".to_owned() };
-        let unknown = Bench { requester: hidden, ..Bench::new(true, COMPLETION_LOST) };
-        assert!(of(&unknown, &Evidence::default()).contains("as root"));
-        assert!(of(&bench, &Evidence::default()).contains("hypervisor"));
-    }
-
-    #[test]
-    fn a_packet_not_fetched_blames_bus_master_only_on_evidence() {
-        let bench = Bench::new(true, COMPLETION_LOST);
-        let facts = bench.facts(AtomicsMode::AsFound);
-        let counted = Evidence {
-            fabric: Some(FabricCounters { bus_master_disabled: 1, ..FabricCounters::default() }),
-            ..Evidence::default()
-        };
-        assert!(cause(&facts, &Outcome::PacketNotFetched, &counted).contains("Bus Master Enable is clear"));
-        assert!(!cause(&facts, &Outcome::PacketNotFetched, &Evidence::default()).contains("Bus Master"));
     }
 }

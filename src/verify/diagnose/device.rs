@@ -2,6 +2,7 @@
 
 use crate::report::{
     AtomicsMode, Bit, CaseReport, Diagnosis, ExitCode, Outcome, PathCapability, PathReport, RequesterReadback, RunReport, Standing,
+    Suspect,
 };
 
 /// What is known of the device besides its runs.
@@ -34,12 +35,12 @@ pub fn diagnose(device: &DeviceFacts<'_>, runs: &[RunReport]) -> Diagnosis {
     if deciding.cases.iter().all(|case| matches!(case.standing, Standing::Skipped | Standing::Known)) {
         return nothing_tried(deciding);
     }
-    if let Some(failed) = deciding.cases.iter().find(|case| case.standing == Standing::Failed && !case.outcome.is_hang()) {
+    if let Some(failed) = telling(deciding, |case| case.standing == Standing::Failed && !case.outcome.is_hang()) {
         return failure(device, deciding, failed);
     }
     // A hang that nothing predicted says more than one that was.
     for standing in [Standing::Failed, Standing::AsPredicted] {
-        if let Some(case) = deciding.cases.iter().find(|case| case.outcome.is_hang() && case.standing == standing) {
+        if let Some(case) = telling(deciding, |case| case.outcome.is_hang() && case.standing == standing) {
             return hang(device, deciding, case);
         }
     }
@@ -49,8 +50,14 @@ pub fn diagnose(device: &DeviceFacts<'_>, runs: &[RunReport]) -> Diagnosis {
     plain(&format!("{} with AtomicOps {}", passed(deciding), state(deciding)), ExitCode::Pass)
 }
 
+/// Of the cases that are `wanted`, the one whose cause explains most; the first of those.
+fn telling(run: &RunReport, wanted: impl Fn(&CaseReport) -> bool) -> Option<&CaseReport> {
+    let rank = |case: &&CaseReport| case.suspect.unwrap_or(Suspect::Unexplained);
+    run.cases.iter().filter(|case| wanted(case)).min_by_key(rank)
+}
+
 fn plain(summary: &str, exit_code: ExitCode) -> Diagnosis {
-    Diagnosis { summary: summary.to_owned(), cause: None, fix: None, exit_code }
+    Diagnosis { summary: summary.to_owned(), suspect: None, cause: None, fix: None, exit_code }
 }
 
 fn count(cases: &[CaseReport], wanted: impl Fn(&CaseReport) -> bool) -> usize {
@@ -93,6 +100,7 @@ fn nothing_tried(run: &RunReport) -> Diagnosis {
     });
     Diagnosis {
         summary: "no case could be tried, so nothing is known about this device".to_owned(),
+        suspect: None,
         cause: reason,
         fix: None,
         exit_code: ExitCode::CheckFailed,
@@ -104,6 +112,7 @@ fn failure(device: &DeviceFacts<'_>, run: &RunReport, first: &CaseReport) -> Dia
     let more = if failed > 1 { format!(" and {} more", failed - 1) } else { String::new() };
     Diagnosis {
         summary: format!("{}{more} failed with AtomicOps {}: {}", first.name, state(run), first.outcome),
+        suspect: first.suspect,
         cause: first.cause.clone(),
         // Lost updates are repaired like lost completions; other failures are not the path's.
         fix: if matches!(first.outcome, Outcome::WrongValue { .. }) { enable(device, run) } else { None },
@@ -123,6 +132,7 @@ fn hang(device: &DeviceFacts<'_>, run: &RunReport, first: &CaseReport) -> Diagno
     };
     Diagnosis {
         summary: format!("with AtomicOps {} {what} ({hung} of {tried} cases, first {})", state(run), first.name),
+        suspect: first.suspect,
         cause: first.cause.clone(),
         fix: fix(device, run, first),
         exit_code: ExitCode::Hang,
@@ -176,6 +186,7 @@ fn both(device: &DeviceFacts<'_>, on: &RunReport, off: &RunReport) -> Diagnosis 
                 case.name,
                 case.outcome
             ),
+            suspect: case.suspect,
             cause: case.cause.clone(),
             fix: None,
             exit_code: ExitCode::CheckFailed,
@@ -195,7 +206,13 @@ fn both(device: &DeviceFacts<'_>, on: &RunReport, off: &RunReport) -> Diagnosis 
     };
     // The bit goes back to what it was, so a path that was found not to deliver still needs its repair.
     let fix = device.path.filter(|_| lost > 0).and_then(|path| path.fixes.first().cloned());
-    Diagnosis { summary: format!("{} with AtomicOps {}", passed(on), state(on)), cause, fix, exit_code: ExitCode::Pass }
+    Diagnosis {
+        summary: format!("{} with AtomicOps {}", passed(on), state(on)),
+        suspect: None,
+        cause,
+        fix,
+        exit_code: ExitCode::Pass,
+    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! From what was seen to what it means: a decision table in three steps.
 //!
 //! 1. [`Expectation`]: what a dispatch should do in this run, from the device's prediction, the bit as it reads and the path.
-//! 2. [`case`]: how an outcome stands against that, and its most likely cause.
+//! 2. [`case`]: how an outcome stands against that; [`cause`]: what most likely made it so.
 //! 3. [`device`] and [`verdict`]: what the runs of a device, and all devices, come to, with the exit code.
 //!
 //! Everything here is a pure function of values, tested row by row.
 
 pub mod case;
+pub mod cause;
 pub mod device;
 pub mod strict;
 pub mod verdict;
@@ -118,6 +119,7 @@ pub mod fixtures {
             expected: None,
             duration_ms: 1,
             evidence: Evidence::default(),
+            suspect: None,
             cause: (standing == Standing::Failed).then(|| format!("cause of {name}")),
         }
     }

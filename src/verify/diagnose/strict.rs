@@ -54,7 +54,8 @@ mod tests {
 
     /// A device that passes with AtomicOps on, on a path that carries them, and was found with the bit clear.
     fn passed() -> Report {
-        let diagnosis = Diagnosis { summary: "all pass".to_owned(), cause: None, fix: None, exit_code: ExitCode::Pass };
+        let diagnosis =
+            Diagnosis { summary: "all pass".to_owned(), suspect: None, cause: None, fix: None, exit_code: ExitCode::Pass };
         let nop = || vec![case("nop", Outcome::Completed, Standing::Passed)];
         let device = DeviceReport {
             index: 0,

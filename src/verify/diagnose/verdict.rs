@@ -112,7 +112,7 @@ mod tests {
             kfd: None,
             prediction: prediction(COMPLETION_LOST),
             runs: Vec::new(),
-            diagnosis: Diagnosis { summary: format!("ends with {exit_code:?}"), cause: None, fix: None, exit_code },
+            diagnosis: Diagnosis { summary: format!("ends with {exit_code:?}"), suspect: None, cause: None, fix: None, exit_code },
         }
     }
 

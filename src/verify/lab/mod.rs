@@ -3,19 +3,19 @@
 mod completion;
 mod output;
 
-pub use completion::Completion;
-pub use output::{CANARY, CANARY_64, compare_words, no_output, tally};
+pub use completion::{Completion, read_index_stuck};
+pub use output::{CANARY, CANARY_64, Element, compare_marks, compare_words, no_output, tally};
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::aql::{BarrierBit, Dimensions, FenceScope, Header, KernelDispatch, Packet, PacketType, ReserveError};
 use crate::hsa::{Agent, Buffer, Executable, HsaError, Pool, PoolUse, Queue, QueueKind, Runtime, Signal};
 use crate::kernels::{self, Arguments, DevicePtr, Kernel};
-use crate::report::{Evidence, FabricCounters, Outcome, QueueEvidence};
+use crate::report::{Evidence, FabricCounters, Outcome, OutputEvidence, QueueEvidence, UpdateEvidence};
 
 use crate::verify::catalogue::CaseInfo;
 use crate::verify::event::{Observation, Pace};
@@ -52,7 +52,12 @@ pub struct Lab {
     shared: Pool,
     arguments: Pool,
     code: Result<Executable, String>,
+    /// What cases used whose packets may still be with the device: it must not meet them in the hands of a later case.
+    quarantine: Mutex<Vec<Remains>>,
 }
+
+/// Signals and memory of a case.
+type Remains = (Vec<Arc<Signal>>, Vec<Arc<Buffer>>);
 
 impl Lab {
     /// Finds the memory and loads the kernels. Kernels that are not there are no error yet: not every case needs one.
@@ -69,6 +74,7 @@ impl Lab {
             shared: runtime.host_pool(PoolUse::FineGrained)?,
             arguments: runtime.host_pool(PoolUse::KernelArguments)?,
             code,
+            quarantine: Mutex::default(),
         })
     }
 
@@ -86,16 +92,40 @@ impl Lab {
             arguments: None,
             buffers: Vec::new(),
             signals: Vec::new(),
+            fired: Vec::new(),
+            asked: Some(0),
         };
-        let outcome = match (case.run)(&mut context) {
+        let outcome = match (case.run)(&mut context).and_then(|()| context.look_back()) {
             Ok(()) => Outcome::Completed,
             Err(Stop(outcome)) => outcome,
         };
         let duration_ms = u64::try_from(context.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let mut evidence = std::mem::take(&mut context.evidence);
+        evidence.atomics_asked = context.asked;
+        if outcome != Outcome::Completed {
+            let remains = (std::mem::take(&mut context.signals), std::mem::take(&mut context.buffers));
+            self.quarantine.lock().unwrap_or_else(PoisonError::into_inner).push(remains);
+        }
         drop(context);
         evidence.fabric = sample().zip(before).map(|(after, before)| after.since(&before));
-        Observation { outcome, duration_ms, evidence }
+        Observation { outcome: counted(outcome, &evidence), duration_ms, evidence }
+    }
+}
+
+/// Where the path counts AtomicOps, a signal that went down twice as far as it had to with no AtomicOp too many was decremented by
+/// another amount.
+fn counted(outcome: Outcome, evidence: &Evidence) -> Outcome {
+    let within = evidence.fabric.zip(evidence.atomics_asked).is_some_and(|(fabric, asked)| fabric.performed == asked);
+    // Packets that the device has not taken yet have not asked for theirs.
+    let within = within && evidence.queue.as_ref().is_some_and(|queue| queue.read_index >= queue.write_index);
+    match (outcome, &evidence.signal) {
+        (Outcome::FiredTwice { value }, Some(signal)) if within => {
+            let (asked, taken) = (signal.before.wrapping_sub(signal.expected), signal.before.wrapping_sub(value));
+            let detail =
+                format!("the signal went down by {taken} to {value} where {asked} had to be taken, with no AtomicOp too many");
+            Outcome::WrongValue { detail }
+        }
+        (outcome, _) => outcome,
     }
 }
 
@@ -126,6 +156,10 @@ pub struct Context<'lab> {
     arguments: Option<(Arc<Buffer>, usize)>,
     buffers: Vec<Arc<Buffer>>,
     signals: Vec<Arc<Signal>>,
+    /// Signals that have fired, by handle, with their values before and after.
+    fired: Vec<(u64, i64, i64)>,
+    /// AtomicOps that the device was asked for; `None` once that is no number any more.
+    asked: Option<u64>,
 }
 
 /// Kernel arguments are handed out from blocks of this size.
@@ -249,12 +283,38 @@ impl Context<'_> {
     /// # Errors
     /// The ring did not drain before the deadline, or the queue stopped.
     pub fn submit(&mut self, queue: &Queue, packet: &impl Packet) -> Step<u64> {
-        self.header = packet.to_words()[0] as u16;
+        let words = packet.to_words();
+        self.header = words[0] as u16;
         let submitted = submit(queue, packet, self.deadline());
-        if submitted.is_err() {
-            self.record_queue(queue);
+        match &submitted {
+            Ok(_) if words[14..] != [0, 0] => self.asks_atomics(Some(1)),
+            Ok(_) => {}
+            Err(stop) => self.undrained(queue, stop),
         }
         submitted
+    }
+
+    /// Takes a ring into the evidence that did not drain.
+    pub fn undrained(&mut self, queue: &Queue, stop: &Stop) {
+        self.record_queue(queue);
+        if stop.0 == Outcome::PacketNotFetched {
+            self.prod(queue, queue.read_index());
+        }
+    }
+
+    /// Counts AtomicOps that the device is asked for; `None` if nobody can say how many.
+    pub fn asks_atomics(&mut self, count: Option<u64>) {
+        self.asked = self.asked.zip(count).map(|(asked, count)| asked + count);
+    }
+
+    /// Takes updates that device and host made of one word into the evidence.
+    pub fn record_updates(&mut self, updates: UpdateEvidence) {
+        self.evidence.updates = Some(updates);
+    }
+
+    /// Takes an output into the evidence, where no completion is waited for.
+    pub fn record_output(&mut self, output: OutputEvidence) {
+        self.evidence.output = Some(output);
     }
 
     /// Waits until `reached` holds or the case's deadline has passed; says whether it holds.

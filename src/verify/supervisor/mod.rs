@@ -14,6 +14,9 @@ pub mod rocr_bed;
 pub mod session;
 pub mod survey;
 
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::faults::FaultPlan;
@@ -26,6 +29,7 @@ use crate::report::{
 
 use super::Observer;
 use super::catalogue::{self, CaseInfo};
+use super::diagnose::cause::Cause;
 use super::diagnose::device::DeviceFacts;
 use super::diagnose::{Expectation, RunFacts, case, device, verdict};
 use super::error::VerifyError;
@@ -145,7 +149,8 @@ impl Bench<'_> {
         let place = agent.bdf.as_ref().map(|bdf| format!(" at {bdf}")).unwrap_or_default();
         self.observer.run_started(&format!("{} ({}){place}", agent.name, agent.gfx), mode);
         let aborts = std::mem::take(&mut self.event_aborts);
-        let mut recorder = Recorder { facts, rules: self.bed.rules, observer: self.observer, cases: Vec::new(), aborts };
+        let config = bdf.map(|bdf| self.bed.sysfs.config_file(&bdf));
+        let mut recorder = Recorder { facts, config, rules: self.bed.rules, observer: self.observer, cases: Vec::new(), aborts };
         if let (Some(signal), false) = (self.opening_crash.take(), plan.cases.is_empty()) {
             recorder.opening_crash(&plan.cases.remove(0), &signal);
         }
@@ -191,6 +196,8 @@ fn groups<'a>(rules: Rules, faults: Option<&FaultPlan>, cases: &'a [String]) -> 
 /// Turns observations into reports as they come.
 struct Recorder<'a, 'b> {
     facts: RunFacts<'a>,
+    /// The device's config space.
+    config: Option<PathBuf>,
     rules: Rules,
     observer: &'b mut dyn Observer,
     cases: Vec<CaseReport>,
@@ -228,14 +235,16 @@ impl Listener for Recorder<'_, '_> {
     }
 
     fn finished(&mut self, name: &str, observation: Observation) {
-        let Observation { outcome, duration_ms, evidence } = observation;
+        let Observation { outcome, duration_ms, mut evidence } = observation;
+        evidence.off_the_bus = outcome != Outcome::Completed && self.config.as_deref().is_some_and(reads_all_ones);
         let without = catalogue::find(name).map_or(catalogue::WithoutAtomics::LosesCompletion, |case| case.without_atomics);
         let mut judged = case::judge(&self.facts, without, &outcome, &evidence);
         if self.rules == Rules::RocrModel
             && judged.standing == Standing::Failed
             && let Some(reason) = rocr_bed::known(name, &outcome)
         {
-            judged = case::Judgement { standing: Standing::Known, cause: Some(reason.to_owned()), ..judged };
+            let cause = judged.cause.map(|cause| Cause { sentence: reason.to_owned(), ..cause });
+            judged = case::Judgement { standing: Standing::Known, cause, ..judged };
         }
         let report = CaseReport {
             name: name.to_owned(),
@@ -244,11 +253,19 @@ impl Listener for Recorder<'_, '_> {
             expected: judged.expected,
             duration_ms,
             evidence,
-            cause: judged.cause,
+            suspect: judged.cause.as_ref().map(|cause| cause.suspect),
+            cause: judged.cause.map(|cause| cause.sentence),
         };
         self.observer.case_finished(&report);
         self.cases.push(report);
     }
+}
+
+/// Whether a function answers nothing any more: a read of its config space that nobody completes returns all ones (PCIe 2.3.2).
+fn reads_all_ones(config: &Path) -> bool {
+    let mut start = [0; 4];
+    let read = fs::File::open(config).and_then(|mut file| file.read_exact(&mut start));
+    read.is_ok() && start == [0xff; 4]
 }
 
 /// What the cases counted, together. The file itself does not tell: a bed may start to count anew with every worker.

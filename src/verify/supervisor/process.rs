@@ -6,6 +6,7 @@ use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -55,6 +56,10 @@ pub trait Worker<E = WorkerEvent> {
     fn complaints(&self) -> Vec<String>;
     /// Lets it pass its gate.
     fn proceed(&mut self);
+    /// How many bytes it wrote that are no events, once they are too many for somebody who has something to say.
+    fn flood(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// Starts workers of this very binary.
@@ -81,6 +86,8 @@ const MOST_EVENT_BYTES: usize = 16 << 20;
 const MOST_MESSAGES: usize = 64;
 /// How long a worker that is gone may seem to have more to say: its last events may still be on their way.
 const ECHO: Duration = Duration::from_millis(250);
+/// More bytes than a runtime that logs its every call writes in a run.
+const FLOOD_BYTES: u64 = 16 << 20;
 
 impl Launcher {
     /// The same launcher with what the plan leaves for this case.
@@ -132,11 +139,18 @@ impl Launcher {
             .spawn()
             .map_err(|error| VerifyError::Worker(not_started(&error)))?;
         let (sender, messages) = mpsc::sync_channel(MOST_MESSAGES);
-        let stdout = child.stdout.take();
+        let spilled = Arc::new(AtomicU64::new(0));
+        let (stdout, chatter) = (child.stdout.take(), Arc::clone(&spilled));
         let listening = listen(move || {
             let Some(stdout) = stdout else { return };
-            lines::for_each(stdout, MOST_EVENT_BYTES, |line| {
-                let message = serde_json::from_slice(line).map_or_else(|_| Message::Garbage(cut(line)), Message::Event);
+            lines::for_each(Counted { stream: stdout, read: &chatter }, MOST_EVENT_BYTES, |line| {
+                let message = match serde_json::from_slice(line) {
+                    Ok(event) => {
+                        chatter.fetch_sub(line.len() as u64, Ordering::Relaxed);
+                        Message::Event(event)
+                    }
+                    Err(_) => Message::Garbage(cut(line)),
+                };
                 match sender.send(message) {
                     Ok(()) => ControlFlow::Continue(()),
                     Err(_) => ControlFlow::Break(()),
@@ -145,12 +159,12 @@ impl Launcher {
         });
         let complaints = Arc::new(Mutex::new(VecDeque::new()));
         let (said_all, end_of_words) = mpsc::channel();
-        let stderr = child.stderr.take();
+        let (stderr, complained) = (child.stderr.take(), Arc::clone(&spilled));
         let kept = Arc::clone(&complaints);
         let listening = listening.and_then(|()| {
             listen(move || {
                 if let Some(stderr) = stderr {
-                    keep_last_lines(stderr, &kept);
+                    keep_last_lines(Counted { stream: stderr, read: &complained }, &kept);
                 }
                 // Nobody may be waiting for it.
                 let _ = said_all.send(());
@@ -158,7 +172,7 @@ impl Launcher {
         });
         let gate = child.stdin.take();
         // Dropped, and with it the child killed, when there is nobody to listen to it.
-        let worker = WorkerProcess { child, messages, complaints, end_of_words, gate, gone: None };
+        let worker = WorkerProcess { child, messages, complaints, end_of_words, gate, gone: None, spilled };
         listening
             .map(|()| worker)
             .map_err(|error| VerifyError::Worker(format!("no thread can be started to listen to it: {error}; may this user start no more (ulimit -u), or is there no memory (ulimit -v)?")))
@@ -210,6 +224,20 @@ fn cut(line: &[u8]) -> String {
     String::from_utf8_lossy(&line[..most]).trim_end().chars().take(KEPT_CHARACTERS).collect()
 }
 
+/// A stream whose bytes are counted as they are read.
+struct Counted<'a, R> {
+    stream: R,
+    read: &'a AtomicU64,
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let bytes = self.stream.read(buffer)?;
+        self.read.fetch_add(bytes as u64, Ordering::Relaxed);
+        Ok(bytes)
+    }
+}
+
 fn keep_last_lines(stream: impl Read, kept: &Mutex<VecDeque<String>>) {
     lines::for_each(stream, 4 * KEPT_CHARACTERS, |line| {
         let line = cut(line);
@@ -232,6 +260,8 @@ pub struct WorkerProcess<E = WorkerEvent> {
     gate: Option<ChildStdin>,
     /// Since when it is known to have ended, while its stdout is still open.
     gone: Option<Instant>,
+    /// Bytes read that are no events.
+    spilled: Arc<AtomicU64>,
 }
 
 impl<E> WorkerProcess<E> {
@@ -298,6 +328,10 @@ impl<E> Worker<E> for WorkerProcess<E> {
         }
     }
 
+    fn flood(&self) -> Option<u64> {
+        Some(self.spilled.load(Ordering::Relaxed)).filter(|bytes| *bytes > FLOOD_BYTES)
+    }
+
     fn complaints(&self) -> Vec<String> {
         self.complaints.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
@@ -326,7 +360,7 @@ mod tests {
         command.args(["-c", script]).stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0);
         let child = command.spawn().unwrap();
         let (messages, end_of_words) = (mpsc::channel().1, mpsc::channel().1);
-        WorkerProcess { child, messages, complaints: Arc::default(), end_of_words, gate: None, gone: None }
+        WorkerProcess { child, messages, complaints: Arc::default(), end_of_words, gate: None, gone: None, spilled: Arc::default() }
     }
 
     #[test]
@@ -373,7 +407,9 @@ mod tests {
     fn only_the_last_lines_of_stderr_are_kept_and_long_ones_are_cut() {
         let kept = Mutex::new(VecDeque::new());
         let text: String = (0..50).map(|line| format!("line {line} {}\n", "x".repeat(1000))).collect();
-        keep_last_lines(text.as_bytes(), &kept);
+        let read = AtomicU64::new(0);
+        keep_last_lines(Counted { stream: text.as_bytes(), read: &read }, &kept);
+        assert_eq!(read.into_inner() as usize, text.len());
         let kept = kept.into_inner().unwrap();
         assert_eq!(kept.len(), KEPT_LINES);
         assert!(kept.back().unwrap().starts_with("line 49"));

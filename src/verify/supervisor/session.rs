@@ -58,6 +58,7 @@ const STILLBORN: usize = 3;
 enum Stop {
     Ended(Ending),
     Wedged(Ending),
+    Flooded { bytes: u64, ending: Ending },
     Refused(String),
 }
 
@@ -165,6 +166,7 @@ pub fn run_cases(
         if !opened {
             notes.push("it happened while the runtime was being opened".to_owned());
         }
+        let mut flood_bytes = None;
         let outcome = match stop {
             Stop::Refused(reason) => {
                 if finished == 0 && remaining.len() == plan.cases.len() {
@@ -178,9 +180,16 @@ pub fn run_cases(
                 }
                 Outcome::RuntimeWedged
             }
+            Stop::Flooded { bytes, ending } => {
+                flood_bytes = Some(bytes);
+                Outcome::WorkerCrashed { signal: name(&ending) }
+            }
             Stop::Ended(ending) => Outcome::WorkerCrashed { signal: name(&ending) },
         };
-        listener.finished(culprit, Observation { outcome, duration_ms: 0, evidence: Evidence { notes, ..Evidence::default() } });
+        listener.finished(
+            culprit,
+            Observation { outcome, duration_ms: 0, evidence: Evidence { notes, flood_bytes, ..Evidence::default() } },
+        );
         remaining = &remaining[1..];
         if stillborn == STILLBORN {
             return give_up(remaining, false, &format!("{STILLBORN} workers in a row died while opening the runtime"), listener);
@@ -234,7 +243,11 @@ impl Drive<'_> {
                 worker.end(Duration::ZERO);
                 return Err(VerifyError::Interrupted { signal });
             }
-            match worker.next(TICK) {
+            let message = worker.next(TICK);
+            if let Some(bytes) = worker.flood() {
+                return Ok(Stop::Flooded { bytes, ending: worker.end(Duration::ZERO) });
+            }
+            match message {
                 Some(Message::Event(event)) => {
                     if let WorkerEvent::Refused { reason } = event {
                         worker.end(CLOSING);

@@ -1,0 +1,102 @@
+//! Every fault that can be injected, held against the cause that `aqlprobe verify` names for it.
+//!
+//! `cargo test --test faults` provokes each fault in a few cases. `tests/faults/run` provokes it in all that the table lists, and
+//! holds the confusion table in results/faults.md to what came out; `tests/faults/run --write` writes it.
+#![allow(clippy::unwrap_used, reason = "a test: what cannot be read must fail it")]
+
+mod plan;
+mod table;
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use plan::{ROWS, Row};
+use serde_json::Value;
+
+/// What a case was diagnosed with, by case; `passed` where nothing is wrong.
+type Diagnoses = BTreeMap<String, String>;
+
+/// Runs `verify` with the row's fault in `cases`.
+fn diagnoses(row: &Row, cases: &[&str]) -> Diagnoses {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_aqlprobe"));
+    command.args(row.arguments(cases).split_whitespace()).args(["--format", "json"]);
+    let output = command.output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{}: {error}; stderr: {}", row.fault, String::from_utf8_lossy(&output.stderr)));
+    assert!(
+        report["injected"].is_object() || report["injected"].is_string(),
+        "{}: the report does not tell of the fault",
+        row.fault
+    );
+    let cases = report["devices"][0]["runs"][0]["cases"].as_array().unwrap();
+    cases
+        .iter()
+        .map(|case| {
+            let suspect = match case["standing"].as_str().unwrap() {
+                "passed" => "passed",
+                _ => case["suspect"].as_str().unwrap_or("no cause named"),
+            };
+            (case["name"].as_str().unwrap().to_owned(), suspect.to_owned())
+        })
+        .collect()
+}
+
+/// What came out and is neither the fault's own cause nor explained.
+fn confusions(row: &Row, found: &Diagnoses) -> Vec<String> {
+    let mut wrong: Vec<String> = found
+        .iter()
+        .filter(|(case, suspect)| *suspect != row.cause && row.explanation(case, suspect).is_none())
+        .map(|(case, suspect)| format!("{} in {case}: {suspect} instead of {}", row.fault, row.cause))
+        .collect();
+    if !found.values().any(|suspect| suspect == row.cause) {
+        wrong.push(format!("{}: no case names {}", row.fault, row.cause));
+    }
+    wrong
+}
+
+#[test]
+fn each_fault_is_named_by_the_first_case_that_can_see_it_and_by_no_other_name() {
+    let wrong: Vec<String> =
+        ROWS.iter().flat_map(|row| confusions(row, &diagnoses(row, &row.cases[..row.cases.len().min(row.telling)]))).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn every_fault_of_the_catalogue_is_in_the_table() {
+    let listed = String::from_utf8(
+        Command::new(env!("CARGO_BIN_EXE_aqlprobe"))
+            .args(["verify", "--runtime", "embedded", "--inject", "help"])
+            .output()
+            .unwrap()
+            .stdout,
+    )
+    .unwrap();
+    for fault in aqlprobe::faults::CATALOGUE {
+        let known = ROWS.iter().any(|row| row.fault.split([':', '=', ',']).next() == Some(fault.name));
+        assert!(known, "{} has no row; the faults are: {listed}", fault.name);
+    }
+}
+
+#[test]
+#[ignore = "takes minutes: tests/faults/run"]
+fn the_whole_table_is_the_committed_one() {
+    // Most of the time is waiting for what does not come.
+    let found: Vec<(&Row, Diagnoses)> = ROWS
+        .chunks(12)
+        .flat_map(|rows| {
+            std::thread::scope(|scope| {
+                let running: Vec<_> = rows.iter().map(|row| (row, scope.spawn(|| diagnoses(row, row.cases)))).collect();
+                running.into_iter().map(|(row, found)| (row, found.join().unwrap())).collect::<Vec<_>>()
+            })
+        })
+        .collect();
+    let wrong: Vec<String> = found.iter().flat_map(|(row, found)| confusions(row, found)).collect();
+    let text = table::markdown(&found);
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/results/faults.md");
+    if std::env::var_os("AQLPROBE_WRITE_FAULTS").is_some() {
+        std::fs::write(path, &text).unwrap();
+    }
+    assert!(wrong.is_empty(), "not explained in tests/faults/plan.rs:\n{wrong:#?}\n{text}");
+    let committed = std::fs::read_to_string(path).unwrap();
+    assert_eq!(table::settled(&committed), table::settled(&text), "results/faults.md is not what this build gives");
+}
