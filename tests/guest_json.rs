@@ -61,11 +61,9 @@ fn the_schema_refuses_what_the_layout_does_not_have() {
     refused(&|report| report["guest"]["functions"][0]["devctl2"] = 65536.into());
     refused(&|report| report["guest"]["steps"][0]["status"] = "0".into());
     refused(&|report| {
-        report["guest"]["steps"].as_array_mut().unwrap().iter_mut().for_each(|step| {
-            if step["name"] == "fuzz" {
-                step["report"] = json!({ "seed": 1 });
-            }
-        })
+        let steps = report["guest"]["steps"].as_array_mut().unwrap();
+        let fuzz = steps.iter_mut().find(|step| step["name"] == "fuzz").unwrap();
+        fuzz["report"] = json!({ "seed": 1 });
     });
     refused(&|report| report["verdict"]["exit_code"] = (-1).into());
 }
