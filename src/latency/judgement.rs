@@ -199,6 +199,26 @@ mod tests {
         assert_eq!(code(Vec::new()), ExitCode::CheckFailed);
     }
 
+    fn report(code: ExitCode, warnings: &[&str]) -> LatencyReport {
+        let mut measurement = measurement(5_000);
+        measurement.warnings = warnings.iter().map(|warning| (*warning).to_owned()).collect();
+        let result = LatencyResult::Measured(Box::new(measurement));
+        let text = include_str!("../../results/latency-embedded.json");
+        let mut report: LatencyReport = serde_json::from_str(text).unwrap();
+        report.devices[0].runs = vec![run(AtomicsMode::On, Expectation::Completes, result)];
+        report.verdict.exit_code = code;
+        report
+    }
+
+    #[test]
+    fn strictly_a_pass_with_a_warning_is_degraded_and_names_it_and_anything_else_stays() {
+        let doubtful = strictly(report(ExitCode::Pass, &["the governor is powersave", "more"]));
+        assert_eq!((doubtful.verdict.word, doubtful.verdict.exit_code), (VerdictWord::Degraded, ExitCode::Degraded));
+        assert!(doubtful.verdict.sentence.contains("the governor is powersave (and 1 more)"), "{}", doubtful.verdict.sentence);
+        assert_eq!(strictly(report(ExitCode::Pass, &[])).verdict.exit_code, ExitCode::Pass);
+        assert_eq!(strictly(report(ExitCode::Hang, &["late"])).verdict.exit_code, ExitCode::Hang);
+    }
+
     #[test]
     fn a_ping_pong_needs_no_completions() {
         assert_eq!(expected(LatencyMode::Pingpong, Expectation::LosesCompletions), Expectation::Completes);

@@ -218,6 +218,7 @@ mod tests {
     }
 
     /// At 1000 per second a stall of 100 ms delays the hundred round trips that were due meanwhile; each must count its own delay.
+    /// Only lower bounds are asserted, which a busy machine cannot miss.
     #[test]
     fn a_stall_counts_for_every_round_trip_that_was_due_during_it_and_none_is_skipped() {
         let (settings, meeting) = (settings(150, Some(1000.0), 1), Meeting::default());

@@ -1,0 +1,320 @@
+//! `aqlprobe latency` as its users meet it. What a round trip takes is asserted nowhere here: see tests/latency/run.
+#![allow(clippy::unwrap_used, reason = "a test: what cannot be read must fail it")]
+
+#[path = "support/program.rs"]
+#[allow(dead_code, reason = "shared with other tests")]
+mod program;
+
+#[path = "support/latency_samples.rs"]
+#[allow(dead_code, reason = "shared with other tests")]
+mod samples;
+
+use std::fs;
+use std::path::Path;
+
+use aqlprobe::report::{Document, json};
+use predicates::prelude::*;
+use predicates::str::{contains, is_empty, starts_with};
+use program::{Place, eventually};
+use rustix::process::Signal;
+use serde_json::Value;
+
+/// A short measurement in one state.
+const SHORT: [&str; 9] = ["latency", "--runtime", "embedded", "--atomics", "on", "-n", "20", "--warmup", "0"];
+
+fn with<'a>(base: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
+    base.iter().chain(more).copied().collect()
+}
+
+fn schema() -> Value {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/results/latency.schema.json");
+    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn violations(instance: &Value) -> Vec<String> {
+    let validator = jsonschema::draft202012::new(&schema()).unwrap();
+    validator.iter_errors(instance).map(|error| format!("{}: {error}", error.instance_path())).collect()
+}
+
+/// The JSON report of a run, which must keep to the schema, and its exit code.
+fn measured(arguments: &[&str]) -> (Value, i32) {
+    let output = Place::new().program(&with(arguments, &["--format", "json"])).output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
+    assert_eq!(violations(&report), Vec::<String>::new());
+    (report, output.status.code().unwrap())
+}
+
+mod the_schema {
+    use super::*;
+
+    #[test]
+    fn is_a_valid_2020_12_schema() {
+        assert!(jsonschema::draft202012::meta::is_valid(&schema()));
+        assert_eq!(schema()["$id"], "urn:aqlprobe:schema:latency:1");
+    }
+
+    #[test]
+    fn holds_for_a_hang_beside_a_measurement_and_refuses_what_the_layout_does_not_have() {
+        let mut bytes = Vec::new();
+        json::write_document(&Document::Latency(Box::new(samples::embedded("a", 10_000))), &mut bytes).unwrap();
+        let report: Value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(violations(&report), Vec::<String>::new());
+        let refused = |change: &dyn Fn(&mut Value)| {
+            let mut instance = report.clone();
+            change(&mut instance);
+            assert_ne!(violations(&instance), Vec::<String>::new());
+        };
+        refused(&|report| report["document"] = "verify".into());
+        refused(&|report| report["extra"] = true.into());
+        refused(&|report| report["settings"]["mode"] = "sleep".into());
+        refused(&|report| report["timer"]["overhead"] = 1.into());
+        refused(&|report| report["devices"][0]["runs"][0]["result"]["kind"] = "measured".into());
+        refused(&|report| report["devices"][0]["runs"][1]["result"]["samples_ns"] = Value::Array(Vec::new()));
+        refused(&|report| report["devices"][0]["runs"][1]["result"]["stages"][0]["stage"] = "elsewhere".into());
+        refused(&|report| report["devices"][0]["runs"][1]["result"]["round_trip"]["p50_ns"] = 1.into());
+    }
+
+    #[test]
+    fn every_object_of_it_is_closed() {
+        fn walk(at: &str, schema: &Value, open: &mut Vec<String>) {
+            match schema {
+                Value::Array(items) => {
+                    items.iter().enumerate().for_each(|(index, item)| walk(&format!("{at}/{index}"), item, open));
+                }
+                Value::Object(fields) => {
+                    let closed = fields.get("additionalProperties") == Some(&Value::Bool(false));
+                    if fields.contains_key("properties") && !at.contains("/if") && !closed {
+                        open.push(at.to_owned());
+                    }
+                    fields.iter().for_each(|(name, field)| walk(&format!("{at}/{name}"), field, open));
+                }
+                _ => {}
+            }
+        }
+        let mut open = Vec::new();
+        walk("", &schema(), &mut open);
+        assert_eq!(open, Vec::<String>::new());
+    }
+
+    #[test]
+    fn holds_for_the_reference_report_whose_samples_share_lines() {
+        let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/results/latency-embedded.json")).unwrap();
+        let report: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(violations(&report), Vec::<String>::new());
+        assert_eq!(report["bed"]["kind"], "embedded");
+        let samples = report["devices"][0]["runs"][1]["result"]["samples_ns"].as_array().unwrap().len();
+        assert!(samples >= 1000 && text.lines().count() < 1000, "{samples} samples on {} lines", text.lines().count());
+    }
+}
+
+mod a_measurement {
+    use super::*;
+
+    #[test]
+    fn keeps_every_sample_and_adds_up() {
+        let (report, code) = measured(&SHORT);
+        assert_eq!(code, 0);
+        assert_eq!((&report["document"], &report["bed"]["kind"]), (&"latency".into(), &"embedded".into()));
+        let result = &report["devices"][0]["runs"][0]["result"];
+        let mut samples: Vec<u64> =
+            result["samples_ns"].as_array().unwrap().iter().map(|sample| sample.as_u64().unwrap()).collect();
+        assert_eq!((samples.len(), &result["round_trip"]["count"]), (20, &20.into()));
+        samples.sort_unstable();
+        assert_eq!(result["round_trip"]["min_ns"], samples[0]);
+        assert_eq!(result["round_trip"]["max_ns"], samples[19]);
+        // The nearest rank of a half of twenty is the tenth.
+        assert_eq!(result["round_trip"]["typical_ns"], samples[9]);
+        let mean = samples.iter().sum::<u64>() as f64 / 20.0;
+        let stages = result["stages"].as_array().unwrap();
+        let sum: f64 = stages.iter().map(|stage| stage["mean_ns"].as_f64().unwrap()).sum();
+        assert!((sum - mean).abs() < 1.0, "the stages add up to {sum}, the mean is {mean}");
+        let names: Vec<&str> = stages.iter().map(|stage| stage["stage"].as_str().unwrap()).collect();
+        assert_eq!(names, ["reserve", "write", "publish", "doorbell", "device-start", "device-end", "host-sees"]);
+    }
+
+    #[test]
+    fn names_its_bed_in_the_first_line_and_in_the_verdict() {
+        let says_so = |line: Option<&str>| line.is_some_and(|line| line.contains("embedded") && line.contains("software GPU"));
+        Place::new()
+            .program(&SHORT)
+            .assert()
+            .code(0)
+            .stderr(is_empty())
+            .stdout(predicate::function(|text: &str| says_so(text.lines().next()) && says_so(text.lines().last())));
+    }
+
+    #[test]
+    fn says_in_its_first_line_and_verdict_which_faults_were_injected() {
+        let plan = "signal-late=5us,seed=7";
+        let says_so = |line: Option<&str>| line.is_some_and(|line| line.contains(plan));
+        Place::new()
+            .program(&with(&SHORT, &["--inject", plan]))
+            .assert()
+            .code(0)
+            .stdout(predicate::function(|text: &str| says_so(text.lines().next()) && says_so(text.lines().last())));
+        assert_eq!(measured(&with(&SHORT, &["--inject", plan])).0["settings"]["injected"], plan);
+    }
+
+    #[test]
+    fn with_a_rate_has_a_stage_for_being_behind_and_counts_late_starts() {
+        let (report, _) = measured(&with(&SHORT, &["--rate", "2000"]));
+        let result = &report["devices"][0]["runs"][0]["result"];
+        assert_eq!(result["stages"][0]["stage"], "behind");
+        assert!(result["late_starts"].is_u64());
+    }
+
+    #[test]
+    fn of_a_kernel_that_answers_has_no_stages_and_no_device_clock() {
+        for mode in ["signal", "pingpong"] {
+            let (report, code) = measured(&with(&SHORT, &["--mode", mode]));
+            let result = &report["devices"][0]["runs"][0]["result"];
+            assert_eq!((code, &result["kind"], &result["stages"]), (0, &"measured".into(), &Value::Array(Vec::new())), "{mode}");
+            assert!(result.get("clock").is_none());
+        }
+    }
+}
+
+mod without_atomicops {
+    use super::*;
+
+    const OFF: [&str; 9] = ["latency", "--runtime", "embedded", "--atomics", "off", "-n", "20", "--warmup", "0"];
+
+    #[test]
+    fn a_dispatch_is_a_hang_and_says_that_its_completion_was_lost() {
+        let (report, code) = measured(&OFF);
+        let run = &report["devices"][0]["runs"][0];
+        assert_eq!((code, &run["result"]["kind"], &run["standing"]), (3, &"hang".into(), &"as-predicted".into()));
+        assert!(run["result"]["reason"].as_str().unwrap().starts_with("completion-lost: "));
+    }
+
+    #[test]
+    fn a_ping_pong_goes_on() {
+        assert_eq!(measured(&with(&OFF, &["--mode", "pingpong"])).1, 0);
+    }
+
+    #[test]
+    fn the_loss_beside_a_measurement_with_them_is_no_failure() {
+        let (report, code) = measured(&["latency", "--runtime", "embedded", "--atomics", "both", "-n", "20", "--warmup", "0"]);
+        let kinds: Vec<&Value> =
+            report["devices"][0]["runs"].as_array().unwrap().iter().map(|run| &run["result"]["kind"]).collect();
+        assert_eq!((code, kinds), (0, vec![&"hang".into(), &"measured".into()]));
+    }
+}
+
+#[test]
+fn one_run_fills_every_form_and_none_is_green_for_a_hang() {
+    let kinds = ["json", "ndjson", "junit", "tap", "ktap", "github", "prometheus", "npd"];
+    let fill = |atomics: &str, code: i32| {
+        let place = Place::new();
+        let reports: Vec<String> = kinds.iter().map(|kind| format!("--report={kind}={}", place.path(kind).display())).collect();
+        let mut arguments = vec!["latency", "--runtime", "embedded", "--atomics", atomics, "-n", "20", "--warmup", "0"];
+        arguments.extend(reports.iter().map(String::as_str));
+        place.program(&arguments).env_remove("GITHUB_STEP_SUMMARY").assert().code(code).stdout(starts_with("Test bed: embedded"));
+        kinds.map(|kind| fs::read_to_string(place.path(kind)).unwrap())
+    };
+    let [json, ndjson, junit, tap, ktap, github, prometheus, npd] = fill("both", 0);
+    assert!(json.starts_with("{\n  \"document\": \"latency\""), "{json}");
+    let events: Vec<String> =
+        ndjson.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["event"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(events, ["started", "run-started", "run-started", "measured", "measured", "verdict"]);
+    assert!(junit.contains("tests=\"3\" failures=\"0\" errors=\"0\"") && junit.contains("round_trip_typical_ns"), "{junit}");
+    assert!(tap.starts_with("TAP version 13\n1..3\n") && tap.contains("latency-dispatch # TODO as-predicted: hang"), "{tap}");
+    assert!(ktap.contains("# XFAIL"), "{ktap}");
+    assert!(github.starts_with("::notice title=aqlprobe latency on embedded::PASS: "), "{github}");
+    assert!(prometheus.contains("aqlprobe_round_trip_seconds{bed=\"embedded\"") && prometheus.contains("stage=\"host-sees\""));
+    assert!(npd.starts_with("UNKNOWN [embedded] PASS: "), "{npd}");
+    let [_, ndjson, junit, tap, ktap, github, prometheus, npd] = fill("off", 3);
+    assert!(ndjson.lines().last().unwrap().contains("HANG"), "{ndjson}");
+    assert!(junit.contains("tests=\"2\" failures=\"2\""), "{junit}");
+    assert_eq!((tap.matches("\nnot ok ").count(), ktap.matches("\nnot ok ").count()), (2, 2), "{tap}{ktap}");
+    assert!(!tap.contains("TODO") && github.starts_with("::error "), "{tap}{github}");
+    assert!(prometheus.contains("verdict=\"HANG\"} 1"), "{prometheus}");
+    assert!(npd.starts_with("UNKNOWN [embedded] HANG: "), "{npd}");
+}
+
+#[test]
+fn a_saved_report_is_the_same_text_again() {
+    let place = Place::new();
+    let file = place.path("latency.json");
+    let saved = format!("--report=json={}", file.display());
+    let said = place.program(&with(&SHORT, &[&saved])).assert().code(0);
+    let again = place.program(&["report", file.to_str().unwrap()]).assert().code(0);
+    assert_eq!(String::from_utf8_lossy(&said.get_output().stdout), String::from_utf8_lossy(&again.get_output().stdout));
+}
+
+#[test]
+fn a_selftest_prints_ktap_and_fails_on_a_hang_with_1() {
+    Place::new().program(&with(&SHORT, &["--kselftest"])).assert().code(0).stdout(starts_with("KTAP version 1\n1..2\n"));
+    Place::new()
+        .program(&["latency", "--runtime", "embedded", "--atomics", "off", "-n", "5", "--warmup", "0", "--kselftest"])
+        .assert()
+        .code(1)
+        .stdout(contains("not ok 2 "));
+}
+
+#[test]
+fn help_has_examples_and_the_exit_codes() {
+    let listed = contains("Examples:").and(contains("--report")).and(contains("--strict")).and(contains("Exit codes"));
+    Place::new().program(&["latency", "--help"]).assert().code(0).stdout(listed);
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_before_any_work() {
+    for (more, why) in [
+        (vec!["-n", "0"], "0"),
+        (vec!["-n", "5", "-D", "1"], "cannot be used with"),
+        (vec!["-D", "-1"], "-1"),
+        (vec!["-D", "4000"], "seconds from 0 to 3600"),
+        (vec!["--rate", "0"], "rate"),
+        (vec!["--mode", "nap"], "pingpong"),
+        (vec!["--mode", "pingpong", "--wait", "blocked"], "pingpong"),
+        (vec!["--mode", "signal", "--batch", "2"], "batch"),
+        (vec!["--batch", "0"], "batch"),
+        (vec!["--pin", "0", "--producers", "2"], "pin"),
+        (vec!["--report", "xml=x"], "junit"),
+    ] {
+        let arguments = with(&["latency", "--runtime", "embedded"], &more);
+        Place::new().program(&arguments).assert().code(2).stdout(is_empty()).stderr(contains(why).and(contains("panicked").not()));
+    }
+}
+
+#[test]
+fn a_processor_that_is_not_there_is_said_and_is_no_measurement() {
+    let (report, code) = measured(&with(&SHORT, &["--pin", "4000"]));
+    let result = &report["devices"][0]["runs"][0]["result"];
+    assert_eq!((code, &result["kind"]), (1, &"not-measured".into()));
+    assert!(result["reason"].as_str().unwrap().contains("--pin 4000"));
+}
+
+#[test]
+fn without_a_gpu_auto_is_a_self_test_that_says_so_first_and_last_and_exits_4() {
+    if Path::new("/dev/kfd").exists() {
+        eprintln!("not tried: this machine has /dev/kfd, so `auto` rightly measures a GPU");
+        return;
+    }
+    let says_so = |line: Option<&str>| line.is_some_and(|line| line.contains("no GPU was tested"));
+    Place::new()
+        .program(&["latency", "-n", "10", "--warmup", "0"])
+        .assert()
+        .code(4)
+        .stdout(predicate::function(|text: &str| says_so(text.lines().next()) && says_so(text.lines().last())))
+        .stdout(contains("PASS").not());
+}
+
+#[test]
+fn an_interrupt_ends_the_measurement_and_puts_the_bit_back() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let place = Place::new();
+        // The software GPU is found with the bit clear.
+        let running = place.start(&["latency", "--runtime", "embedded", "--atomics", "on", "-D", "600", "--warmup", "0"]);
+        let mut config = place.config_space();
+        eventually("the bit to be set", || config.requester_enabled().then_some(()));
+        running.signal(signal);
+        let status = running.end();
+        assert_eq!(status.code(), Some(1), "{}", place.stderr());
+        assert!(place.stderr().contains("interrupted"), "{}", place.stderr());
+        assert_eq!(place.stdout(), "");
+        assert!(!config.requester_enabled(), "the bit must be as it was found");
+    }
+}
