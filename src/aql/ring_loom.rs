@@ -81,7 +81,7 @@ fn queue(packets: u32, wiring: Wiring) -> (Arc<Shared>, Arc<Ring<Port>>) {
         wiring,
     });
     // SAFETY: the port inside the ring keeps the slots alive as long as the ring; only atomics touch them.
-    let memory = unsafe { SlotMemory::new(NonNull::from(&shared.slots[0]), packets) }.unwrap();
+    let memory = unsafe { SlotMemory::new(NonNull::from(&*shared.slots).cast(), packets) }.unwrap();
     let ring = Arc::new(Ring::new(memory, Port(Arc::clone(&shared))));
     (shared, ring)
 }
