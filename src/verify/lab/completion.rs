@@ -302,7 +302,7 @@ mod tests {
         assert!(wrong(&overshot(1, 0, 0xffff_ffff_0000_0000_u64 as i64), "halves"));
         assert!(wrong(&overshot(2, 0, 0xffff_ffff_0000_0001_u64 as i64), "halves"));
         assert!(wrong(&overshot(1000, 999, 995), "by 5 to 995 where 1"));
-        assert!(wrong(&overshot(1, 0, i64::MIN + 1), "where 1"));
+        assert!(wrong(&overshot(1, 0, i64::MIN + 5), "where 1"));
     }
 
     #[test]
