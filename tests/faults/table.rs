@@ -1,18 +1,15 @@
 //! The confusion table as Markdown.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::Diagnoses;
-use crate::plan::Row;
+use crate::plan::{Bed, Row};
 
 /// Marks figures that chance decides and a comparison leaves out.
 const BY_CHANCE: &str = "by chance";
 
 /// Faults down, diagnoses across, numbers of cases between; then the commands and the explanations.
 pub fn markdown(found: &[(&Row, Diagnoses)]) -> String {
-    let mut columns: BTreeSet<&str> = found.iter().map(|(row, _)| row.cause).collect();
-    columns.extend(found.iter().flat_map(|(_, diagnoses)| diagnoses.values().map(String::as_str)));
-    columns.remove("passed");
     let mut text = String::from(
         "# Faults and the causes that are named for them\n\n\
          Written by `tests/faults/run --write`, held by `tests/faults/run`. Every fault is injected into the software GPU (no hardware was\n\
@@ -20,7 +17,13 @@ pub fn markdown(found: &[(&Row, Diagnoses)]) -> String {
          own. `passed`: the case cannot see the fault. Every other entry is explained below, or `tests/faults/run` fails.\n\n\
          | fault | cause named | passed | confused with |\n|---|---|---|---|\n",
     );
+    let mut bed = Bed::Embedded;
     for (row, diagnoses) in found {
+        if row.bed != bed {
+            bed = row.bed;
+            text.push_str("\nThrough AMD's unmodified runtime (ROCr 7.2.4, the rocr-model bed):\n\n");
+            text.push_str("| fault | cause named | passed | confused with |\n|---|---|---|---|\n");
+        }
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         diagnoses.values().for_each(|suspect| *counts.entry(suspect).or_default() += 1);
         let own = counts.remove(row.cause).unwrap_or_default();
@@ -38,7 +41,8 @@ pub fn markdown(found: &[(&Row, Diagnoses)]) -> String {
     for (row, diagnoses) in found.iter().filter(|(row, _)| !row.by_chance) {
         for (case, suspect) in diagnoses.iter().filter(|(_, suspect)| *suspect != row.cause) {
             let why = row.explanation(case, suspect).unwrap_or("NOT EXPLAINED");
-            text.push_str(&format!("| `{}` | {case} | {suspect} | {why} |\n", row.fault));
+            let bed = if row.bed == Bed::Rocr { " (rocr-model)" } else { "" };
+            text.push_str(&format!("| `{}`{bed} | {case} | {suspect} | {why} |\n", row.fault));
         }
     }
     text.push_str("\n## What chance decides\n\n");

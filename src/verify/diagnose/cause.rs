@@ -75,13 +75,27 @@ pub fn cause(facts: &RunFacts<'_>, outcome: &Outcome, evidence: &Evidence) -> Op
         Outcome::QueueError { status } => {
             Cause::new(Suspect::QueueError, format!("the queue stopped with {status}, which this case does not provoke"))
         }
-        Outcome::RuntimeWedged => Cause::new(
-            Suspect::RuntimeWedged,
-            "a call into the runtime did not return before its deadline, and the process had to be killed: the runtime or the kernel \
-             driver waits for the device without a bound",
-        ),
+        Outcome::RuntimeWedged => wedged(facts, evidence),
         Outcome::WorkerCrashed { signal } => crashed(evidence, signal),
     })
+}
+
+/// A runtime dispatches packets of its own (ROCr: to invalidate code caches) and waits for their signals without a bound.
+fn wedged(facts: &RunFacts<'_>, evidence: &Evidence) -> Cause {
+    const WEDGED: &str = "a call into the runtime did not return before its deadline, and the process had to be killed";
+    match stopped(facts, evidence) {
+        Some(cause) => Cause {
+            sentence: format!(
+                "{}; {WEDGED}: what the runtime waits for in it is most likely a signal of its own packets",
+                cause.sentence
+            ),
+            ..cause
+        },
+        None => Cause::new(
+            Suspect::RuntimeWedged,
+            format!("{WEDGED}: the runtime or the kernel driver waits for the device without a bound"),
+        ),
+    }
 }
 
 fn crashed(evidence: &Evidence, signal: &str) -> Cause {

@@ -143,6 +143,7 @@ fn hang(device: &DeviceFacts<'_>, run: &RunReport, first: &CaseReport) -> Diagno
 fn fix(device: &DeviceFacts<'_>, run: &RunReport, first: &CaseReport) -> Option<String> {
     match first.outcome {
         Outcome::CompletionLost => enable(device, run),
+        Outcome::RuntimeWedged if first.suspect != Some(Suspect::RuntimeWedged) => enable(device, run),
         Outcome::PacketNotFetched => {
             let bus_master = device.path.and_then(|path| path.hops.last()).and_then(|hop| hop.bus_master);
             device.short_bdf.filter(|_| bus_master == Some(Bit::Clear)).map(|bdf| format!("setpci -s {bdf} COMMAND=4:4"))
