@@ -261,7 +261,7 @@ mod a_limit {
 
     #[test]
     fn of_memory_is_an_error() {
-        for kilobytes in [20_000, 30_000, 40_000, 60_000, 100_000, 200_000, 400_000] {
+        for kilobytes in [25_000, 30_000, 40_000, 60_000, 100_000, 200_000, 400_000] {
             ends_in_order(&format!("ulimit -v {kilobytes}"));
         }
     }
