@@ -147,8 +147,12 @@ fn device_faults_are_seen_as_what_they_are() {
 fn a_recycled_doorbell_that_is_stale_shows_in_the_queues_that_follow() {
     let (report, code) = verify("doorbell-stale", &["queue-recycle"]);
     let evidence = &report["devices"][0]["runs"][0]["cases"][0]["evidence"];
-    assert_eq!((evidence["queue"]["write_index"].as_u64(), evidence["queue"]["read_index"].as_u64()), (Some(1), Some(0)));
-    assert_eq!(evidence["output"]["right"].as_u64(), Some(1), "the first queue of the slot worked");
+    assert_eq!(outcomes(&report), ["packet-not-fetched"]);
+    assert_eq!(
+        evidence["second_look"]["taken"].as_bool(),
+        Some(true),
+        "a higher value in the doorbell brings it through: {evidence}"
+    );
     assert_eq!(code, 3);
 }
 
@@ -156,14 +160,17 @@ fn a_recycled_doorbell_that_is_stale_shows_in_the_queues_that_follow() {
 #[test]
 fn a_worker_that_goes_wrong_is_ended_and_the_next_case_runs() {
     for (plan, seen) in [
-        ("worker-abort:case=nop", "worker-crashed"),
-        ("worker-segfault:case=nop", "worker-crashed"),
-        ("worker-loop:case=nop", "runtime-wedged"),
-        ("worker-flood:case=nop", "runtime-wedged"),
+        ("worker-abort:case=nop", &["worker-crashed"][..]),
+        ("worker-segfault:case=nop", &["worker-crashed"]),
+        ("worker-loop:case=nop", &["runtime-wedged"]),
+        // Ended for what it writes, or, where the machine is too busy to read so much, by the watchdog.
+        ("worker-flood:case=nop", &["worker-crashed", "runtime-wedged"]),
     ] {
         let started = Instant::now();
         let (report, code) = verify(plan, &["nop", "fence-none"]);
-        assert_eq!(outcomes(&report), [seen, "completed"], "{plan}");
+        let outcomes = outcomes(&report);
+        assert_eq!(outcomes.len(), 2, "{plan}: {outcomes:?}");
+        assert!(seen.contains(&outcomes[0].as_str()) && outcomes[1] == "completed", "{plan}: {outcomes:?}");
         assert_ne!(code, 0, "{plan}");
         assert!(started.elapsed() < Duration::from_secs(120), "{plan}: it ended, and not by the patience of whoever runs tests");
     }

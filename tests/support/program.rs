@@ -90,7 +90,10 @@ impl Place {
     /// The embedded GPU's config space, once the bed has laid it out. It can still be read after the bed is gone.
     pub fn config_space(&self) -> ConfigFile {
         let is_config = |path: &Path| path.ends_with("0000:0b:00.0/config");
-        ConfigFile(File::open(eventually("the embedded device's config file", || find(self.temporary.path(), &is_config))).unwrap())
+        // It is there before it is written.
+        let is_written = |path: &PathBuf| fs::metadata(path).is_ok_and(|found| found.len() > DEVICE_CONTROL_2);
+        let path = eventually("the embedded device's config file", || find(self.temporary.path(), &is_config).filter(is_written));
+        ConfigFile(File::open(path).unwrap())
     }
 
     /// The journal that a run keeps while it has the bit changed.
