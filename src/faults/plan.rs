@@ -241,7 +241,7 @@ fn read<Value: FromStr>(item: &str, text: &str, wanted: &'static str) -> Result<
 /// Reads `name[=value][:key=value]*`.
 fn planned(item: &str) -> Result<PlannedFault, PlanError> {
     let in_item = |source| PlanError::Value { item: item.to_owned(), source };
-    let mut parts = item.split(':');
+    let mut parts = item.split(':').map(str::trim);
     let head = parts.next().unwrap_or_default();
     let (name, value) = match head.split_once('=') {
         Some((name, value)) => (name, Some(value)),

@@ -55,6 +55,11 @@ fn a_file_has_one_item_per_line_and_comments() {
 }
 
 #[test]
+fn blanks_before_a_colon_belong_to_no_value() {
+    assert_eq!(plan("worker-abort :case=nop :every=3,seed=1"), plan("worker-abort:case=nop:every=3,seed=1"));
+}
+
+#[test]
 fn what_is_wrong_with_a_plan_is_named() {
     for (text, said) in [
         ("", "names no fault"),
