@@ -120,8 +120,18 @@ extremes!(minimum64, maximum64, f64, 1 << 51);
 /// A median of NaN is the minimum (RDNA3 "V_MED3_F32").
 #[inline(always)]
 fn median(a: f32, b: f32, c: f32) -> f32 {
-    let least = minimum(minimum(a, b), c);
-    if a.is_nan() || b.is_nan() || c.is_nan() { least } else { maximum(minimum(a, b), minimum(maximum(a, b), c)) }
+    if a.is_nan() || b.is_nan() || c.is_nan() {
+        return minimum(minimum(a, b), c);
+    }
+    // In the order of the pseudo code: which of two zeros of unlike sign is the greatest decides which one comes out.
+    let greatest = maximum(maximum(a, b), c);
+    if greatest == a {
+        maximum(b, c)
+    } else if greatest == b {
+        maximum(a, c)
+    } else {
+        maximum(a, b)
+    }
 }
 
 #[inline(always)]
