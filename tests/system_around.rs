@@ -398,6 +398,39 @@ mod a_device_in_use {
     }
 }
 
+/// Whatever the wall clock says while it runs: the same verdict, the same exit code, and deadlines neither sooner nor never.
+#[test]
+fn a_wall_clock_that_jumps_by_hours_at_every_reading_changes_no_verdict_and_no_deadline() {
+    let place = Place::new();
+    let shim = place.path("libclock_jump.so");
+    let compiler = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/clock_jump.rs");
+    let built =
+        Command::new(compiler).args(["--edition=2024", "--crate-type=cdylib", "-o"]).arg(&shim).arg(source).output().unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    // A completion, a loss that is predicted, and a loss that takes until the deadline.
+    let complete = [&NOP[..], &["--case", "vector-copy", "--atomics", "both"]].concat();
+    let lost = [&NOP[..], &["--atomics", "on", "--inject", "signal-dropped,seed=1", "--timeout", "1000"]].concat();
+    for (arguments, code) in [(complete, 0), (lost, 3)] {
+        let told = |command: &mut assert_cmd::Command| -> serde_json::Value {
+            serde_json::from_slice(&command.assert().code(code).get_output().stdout).unwrap()
+        };
+        let arguments = [&arguments[..], &["--format", "json"]].concat();
+        let still = told(&mut place.program(&arguments));
+        let jumping = told(place.program(&arguments).env("LD_PRELOAD", &shim));
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        let hours_off = |report: &serde_json::Value| report["started_at"].as_u64().unwrap().abs_diff(now) / 3600;
+        assert_eq!((hours_off(&still), hours_off(&jumping) >= 6), (0, true), "the clock did not jump");
+        assert_eq!(still["verdict"], jumping["verdict"]);
+        let outcomes = |report: &serde_json::Value| {
+            let runs = report["devices"][0]["runs"].as_array().unwrap().clone();
+            let cases = runs.iter().flat_map(|run| run["cases"].as_array().unwrap().clone());
+            cases.map(|case| (case["name"].clone(), case["outcome"].clone(), case["suspect"].clone())).collect::<Vec<_>>()
+        };
+        assert_eq!(outcomes(&still), outcomes(&jumping));
+    }
+}
+
 /// Durations are measured on a clock that does not jump; the wall clock is only told.
 #[test]
 fn the_wall_clock_is_read_where_a_time_of_day_is_told_and_nowhere_else() {
