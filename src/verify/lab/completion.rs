@@ -103,7 +103,7 @@ impl Context<'_> {
 
     /// What it means that the signal fell too far. A signal that others count down as well falls too far before every packet is taken, and
     /// how much each took off shows only after the last.
-    fn overshot(&mut self, awaited: &Completion<'_>) -> Stop {
+    pub fn overshot(&mut self, awaited: &Completion<'_>) -> Stop {
         poll(Instant::now() + PATIENCE, || awaited.queue.read_index() > awaited.index);
         thread::sleep(BRIEFLY);
         self.record(awaited, (awaited.output)());
