@@ -2,6 +2,7 @@
 //!
 //! Everything here is inlined into its caller so that it is compiled with the caller's vector width.
 
+use super::mask::{bits_of_half, mask_of_half};
 use crate::model::isa::LANES;
 use crate::model::isa::operand::{VectorRegister, VectorSource};
 use crate::model::isa::wave::{HALF, Half, Row, Wave};
@@ -199,25 +200,6 @@ pub(super) fn mask_of(bits: &Values) -> u64 {
     wide(mask_of_half(low), mask_of_half(high))
 }
 
-/// Bit 0 of every lane of half a wave as a mask.
-///
-/// Each bit goes to its place, then one half of what is left joins the other: a sum in one loop would take lane after lane out of its row.
-#[inline(always)]
-pub(super) fn mask_of_half(bits: &HalfValues) -> u32 {
-    let mut parts = [0; HALF];
-    for lane in 0..HALF {
-        parts[lane] = (bits[lane] & 1) << lane;
-    }
-    let mut left = HALF / 2;
-    while left > 0 {
-        for lane in 0..left {
-            parts[lane] |= parts[lane + left];
-        }
-        left /= 2;
-    }
-    parts[0]
-}
-
 /// A mask as 0 or 1 in every lane.
 #[inline(always)]
 pub(super) fn bits_of(mask: u64) -> Values {
@@ -225,15 +207,5 @@ pub(super) fn bits_of(mask: u64) -> Values {
     let (low, high) = bits.split_at_mut(HALF);
     low.copy_from_slice(&bits_of_half(mask as u32));
     high.copy_from_slice(&bits_of_half((mask >> 32) as u32));
-    bits
-}
-
-/// A mask as 0 or 1 in every lane of half a wave.
-#[inline(always)]
-pub(super) fn bits_of_half(mask: u32) -> HalfValues {
-    let mut bits = [0; HALF];
-    for (lane, bit) in bits.iter_mut().enumerate() {
-        *bit = mask >> lane & 1;
-    }
     bits
 }

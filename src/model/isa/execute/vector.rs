@@ -1,6 +1,7 @@
 //! Vector unit: what involves masks, carries, 64-bit values or single lanes.
 
-use super::rows::{Values, bits_of_half, combine, mask_of, mask_of_half, read, read_half, read_wide, read_wide_half, wide};
+use super::mask::{bits_of_half, mask_of_half};
+use super::rows::{Values, combine, mask_of, read, read_half, read_wide, read_wide_half, wide};
 use super::scalar::related;
 use crate::model::isa::LANES;
 use crate::model::isa::instruction::{CarryOp, CompareEffect, FloatPredicate, MaskHalf, Relation, Shift64, Signedness, VectorTest};
