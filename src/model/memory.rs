@@ -92,6 +92,10 @@ pub enum Access {
     Execute,
 }
 
+impl Access {
+    const KINDS: usize = 4;
+}
+
 impl fmt::Display for Access {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
@@ -253,7 +257,7 @@ impl MemoryMap {
     pub fn view(&self) -> MapView<'_> {
         MapView {
             mappings: self.mappings.read().unwrap_or_else(PoisonError::into_inner),
-            last_hit: Cell::new(0),
+            last_hits: Default::default(),
             hits_before: Default::default(),
         }
     }
@@ -271,9 +275,9 @@ impl Mappings {
 #[derive(Debug)]
 pub struct MapView<'map> {
     mappings: RwLockReadGuard<'map, Mappings>,
-    /// The mapping of the last access.
-    last_hit: Cell<usize>,
-    /// Those of accesses before it: a kernel's arguments, what it reads and what it writes take turns.
+    /// The mapping of the last access of each kind: a kernel that copies reads and writes by turns.
+    last_hits: [Cell<usize>; Access::KINDS],
+    /// Mappings of accesses before those: a kernel's arguments and what it reads take turns.
     hits_before: [Cell<usize>; 3],
 }
 
@@ -296,10 +300,15 @@ impl MapView<'_> {
     /// and in this process, or when one of them forbids it.
     #[inline(always)]
     pub fn window(&self, va: GpuVa, length: u64, access: Access) -> Result<Window<'_>, MemoryFault> {
-        if let Some(window) = self.window_in(self.last_hit.get(), va, length, access) {
+        if let Some(window) = self.window_in(self.last_hit(access).get(), va, length, access) {
             return Ok(window);
         }
         self.window_elsewhere(va, length, access)
+    }
+
+    #[inline(always)]
+    const fn last_hit(&self, access: Access) -> &Cell<usize> {
+        &self.last_hits[access as usize]
     }
 
     /// The window, if the mapping at `index` holds the whole access and allows it.
@@ -315,7 +324,7 @@ impl MapView<'_> {
         for before in &self.hits_before {
             let index = before.get();
             if let Some(window) = self.window_in(index, va, length, access) {
-                before.set(self.last_hit.replace(index));
+                before.set(self.last_hit(access).replace(index));
                 return Ok(window);
             }
         }
@@ -335,7 +344,7 @@ impl MapView<'_> {
             return Err(fault(FaultReason::Unmapped));
         }
         let [newest, second, oldest] = &self.hits_before;
-        oldest.set(second.replace(newest.replace(self.last_hit.replace(index))));
+        oldest.set(second.replace(newest.replace(self.last_hit(access).replace(index))));
         Ok(Window::new(mapping, offset, length, access))
     }
 
