@@ -220,7 +220,7 @@ fn lds_reduction(target: Target) -> Result<(), Box<dyn Error>> {
 
 /// The committed kernel, dispatched through a queue as `verify` does.
 fn packet_to_signal(criterion: &mut Criterion) -> Result<(), Box<dyn Error>> {
-    let device = Device::power_up()?;
+    let mut device = Device::power_up()?;
     let bytes = 4 * WORK_ITEMS as usize;
     let (source, destination) = (device.buffer(bytes)?, device.buffer(bytes)?);
     for (item, word) in (0..).zip(source.u32s()) {

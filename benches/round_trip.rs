@@ -101,7 +101,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut group = criterion.benchmark_group("round_trip");
     group.bench_function("cache-line ping-pong", |bencher| bencher.iter(|| ping_pong.round_trip()));
     ping_pong.rest();
-    let device = Device::power_up()?;
+    let mut device = Device::power_up()?;
     let nop = device.packet(Kernel::Nop, u32::from(Kernel::Nop.workgroup()[0]), 0)?;
     group.bench_function("nop on the embedded device", |bencher| bencher.iter(|| device.complete(&nop)));
     group.finish();

@@ -81,11 +81,11 @@ impl Device {
         elapsed
     }
 
-    /// Publishes a packet and waits, actively, for its signal.
+    /// Publishes a packet, as the only producer of the queue, and waits, actively, for its signal.
     #[allow(dead_code, reason = "not every bench dispatches")]
-    pub fn complete(&self, packet: &KernelDispatch) {
+    pub fn complete(&mut self, packet: &KernelDispatch) {
         self.signal.store_relaxed(1);
-        self.queue.ring().submit(packet).expect("one packet at a time fits a ring of 1024");
+        self.queue.ring_mut().sole_producer().submit(packet).expect("one packet at a time fits a ring of 1024");
         let outcome = self.signal.wait(Condition::Less(1), Deadline::after(PATIENCE), WaitMode::Active);
         assert!(outcome.is_satisfied(), "the signal did not fire: {outcome:?}");
     }

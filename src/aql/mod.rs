@@ -4,6 +4,7 @@
 //! no device: what moves an index or rings a doorbell is behind [`QueuePort`], so that loom can check the ring against a model
 //! consumer under every interleaving.
 
+pub(crate) mod cache_line;
 mod header;
 mod packet;
 mod ring;

@@ -10,6 +10,7 @@ use std::num::NonZeroU32;
 use std::ops::Range;
 use std::ptr::NonNull;
 
+use super::cache_line::fetch_for_writing;
 use super::header::{Header, PacketType};
 use super::packet::{BARRIER_DEPENDENCIES, BarrierAnd, Packet, PacketWords};
 use super::sync::{AtomicU32, AtomicU64, BodyAccess, Mutex, MutexGuard, Ordering};
@@ -125,6 +126,12 @@ impl SlotMemory {
         let position = (index & u64::from(self.packets.get() - 1)) as usize;
         // SAFETY: position < packets, so the slot lies in the ring, which lives as long as self (invariant).
         unsafe { self.base.add(position).as_ref() }
+    }
+
+    /// Fetches the slot that is written next, while its producer has nothing better to do: the device wrote it last.
+    #[inline(always)]
+    fn expect_writing(&self, index: u64) {
+        fetch_for_writing(self.slot(index));
     }
 }
 
@@ -284,6 +291,7 @@ impl<P: QueuePort> SoleProducer<'_, P> {
         slot.publish(words[0]);
         *self.ring.rung.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner()) = index + 1;
         self.ring.port.ring_doorbell(index);
+        self.ring.slots.expect_writing(index + 1);
         Ok(index)
     }
 }
@@ -348,6 +356,8 @@ impl<P: QueuePort> Drop for Reservation<'_, P> {
         let mut rung = self.ring.doorbell();
         *rung = self.end.max(*rung);
         self.ring.port.ring_doorbell(*rung - 1);
+        drop(rung);
+        self.ring.slots.expect_writing(self.end);
     }
 }
 

@@ -181,6 +181,12 @@ impl Queue {
         &self.ring
     }
 
+    /// The producer's end, for somebody who shares it with nobody ([`Ring::sole_producer`]).
+    #[must_use]
+    pub fn ring_mut(&mut self) -> &mut Ring<QueuePointer> {
+        &mut self.ring
+    }
+
     /// What the error callback has reported.
     #[must_use]
     pub fn errors(&self) -> &QueueErrors {

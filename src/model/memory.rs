@@ -13,11 +13,11 @@
 use std::cell::Cell;
 use std::fmt;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use super::address::GpuVa;
-use super::cache_line::fetch_for_writing;
+use crate::aql::cache_line::fetch_for_writing;
 
 /// Where a range lies in this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,6 +201,30 @@ struct Mappings {
     sorted: Vec<Mapping>,
     /// Grows whenever executable memory appears or goes: decoded code is valid for one generation.
     code_generation: AtomicU64,
+    /// Where in `sorted` addresses like these were found last; never more than a guess.
+    guesses: [AtomicUsize; GUESSES],
+}
+
+/// A packet touches its ring, its queue, code, arguments and a signal: as many mappings, far from each other.
+const GUESSES: usize = 16;
+
+impl Mappings {
+    fn guess(&self, va: GpuVa) -> &AtomicUsize {
+        // Mappings are whole pages, and large ones differ in higher bits.
+        &self.guesses[((va.0 >> 12) ^ (va.0 >> 21)) as usize % GUESSES]
+    }
+
+    /// The last mapping that starts at or below `va`.
+    fn at_or_below(&self, va: GpuVa) -> Option<usize> {
+        let guess = self.guess(va);
+        let guessed = guess.load(Ordering::Relaxed);
+        if self.sorted.get(guessed).is_some_and(|mapping| va.0.wrapping_sub(mapping.va.0) < mapping.length) {
+            return Some(guessed);
+        }
+        let index = self.sorted.partition_point(|mapping| mapping.va <= va).checked_sub(1)?;
+        guess.store(index, Ordering::Relaxed);
+        Some(index)
+    }
 }
 
 /// All ranges the device can reach. Shared between the door that maps and the thread that executes.
@@ -335,8 +359,7 @@ impl MapView<'_> {
     #[inline(never)]
     fn search(&self, va: GpuVa, length: u64, access: Access) -> Result<Window<'_>, MemoryFault> {
         let fault = |reason| MemoryFault { va, length, access, reason };
-        let after = self.mappings.sorted.partition_point(|mapping| mapping.va <= va);
-        let index = after.checked_sub(1).ok_or_else(|| fault(FaultReason::Unmapped))?;
+        let index = self.mappings.at_or_below(va).ok_or_else(|| fault(FaultReason::Unmapped))?;
         let mapping = &self.mappings.sorted[index];
         let offset = va - mapping.va;
         let reached = self.reach(index, offset, length, access).map_err(fault)?;

@@ -2,7 +2,6 @@
 
 pub mod address;
 pub mod bus;
-mod cache_line;
 pub mod compute;
 mod device;
 mod doorbell;

@@ -22,19 +22,26 @@ struct Vacancies {
 /// The slots.
 pub struct Arena {
     memory: DeviceMemory,
-    slot_bytes: usize,
+    /// Log2 of the bytes of a slot.
+    slot_shift: u32,
     live: Box<[AtomicBool]>,
     vacancies: Mutex<Vacancies>,
 }
 
 impl Arena {
-    /// Maps memory for `slots` slots of `slot_bytes` each. Only slots that are used cost memory.
+    /// Maps memory for `slots` slots of `slot_bytes` each, a power of two. Only slots that are used cost memory.
     ///
     /// # Errors
     /// The memory cannot be had.
     pub fn new(space: Arc<dyn AddressSpace>, slot_bytes: usize, slots: usize) -> Result<Self, PagesError> {
+        debug_assert!(slot_bytes.is_power_of_two(), "slots of {slot_bytes} bytes");
         let memory = DeviceMemory::reachable(space, slot_bytes * slots, Home::Host)?;
-        Ok(Self { memory, slot_bytes, live: (0..slots).map(|_| AtomicBool::new(false)).collect(), vacancies: Mutex::default() })
+        Ok(Self {
+            memory,
+            slot_shift: slot_bytes.ilog2(),
+            live: (0..slots).map(|_| AtomicBool::new(false)).collect(),
+            vacancies: Mutex::default(),
+        })
     }
 
     /// Takes a slot; `None` when all are taken. Its bytes are what its last user left.
@@ -64,7 +71,7 @@ impl Arena {
     /// Offset of a slot in [`Self::pages`], in bytes.
     #[must_use]
     pub const fn offset(&self, slot: Slot) -> usize {
-        slot.0 * self.slot_bytes
+        slot.0 << self.slot_shift
     }
 
     /// Address of a slot.
@@ -77,8 +84,8 @@ impl Arena {
     #[must_use]
     pub fn find(&self, address: u64) -> Option<(Slot, usize)> {
         let offset = usize::try_from(address.checked_sub(self.pages().address())?).ok()?;
-        let slot = Slot(offset / self.slot_bytes);
-        self.live.get(slot.0)?.load(Ordering::Acquire).then_some((slot, offset % self.slot_bytes))
+        let slot = Slot(offset >> self.slot_shift);
+        self.live.get(slot.0)?.load(Ordering::Acquire).then_some((slot, offset & ((1 << self.slot_shift) - 1)))
     }
 
     /// The memory of all slots.

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 #[cfg(loom)]
-pub(super) use loom::sync::atomic::{AtomicU32, Ordering};
+pub(super) use loom::sync::atomic::{AtomicU32, Ordering, fence};
 #[cfg(not(loom))]
-pub(super) use std::sync::atomic::{AtomicU32, Ordering};
+pub(super) use std::sync::atomic::{AtomicU32, Ordering, fence};
 
 /// A 32-bit word, and who sleeps until it changes.
 #[derive(Debug, Default)]

@@ -1,5 +1,7 @@
 //! The one runtime of the process, counted by `hsa_init` and `hsa_shut_down`.
 
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::device::{self, Device, Opened};
@@ -60,6 +62,11 @@ struct Current {
 
 static CURRENT: RwLock<Current> = RwLock::new(Current { references: 0, runtime: None });
 
+/// The runtime of [`CURRENT`] again, for operations that cost less than its lock.
+///
+/// Invariant: null, or the address of the `Runtime` that `CURRENT` holds. It becomes null before `CURRENT` lets go of it.
+static SERVING: AtomicPtr<Runtime> = AtomicPtr::new(ptr::null_mut());
+
 /// `hsa_init`.
 ///
 /// # Errors
@@ -68,7 +75,8 @@ pub fn initialize() -> Result<(), RuntimeError> {
     let mut current = CURRENT.write().unwrap_or_else(PoisonError::into_inner);
     let references = current.references.checked_add(1).ok_or(RuntimeError::RefcountOverflow)?;
     if current.runtime.is_none() {
-        current.runtime = Some(Arc::new(Runtime::start()?));
+        let runtime = current.runtime.insert(Arc::new(Runtime::start()?));
+        SERVING.store(Arc::as_ptr(runtime).cast_mut(), Ordering::Release);
     }
     current.references = references;
     Ok(())
@@ -82,7 +90,12 @@ pub fn shut_down() -> Result<(), RuntimeError> {
     let last = {
         let mut current = CURRENT.write().unwrap_or_else(PoisonError::into_inner);
         current.references = current.references.checked_sub(1).ok_or(RuntimeError::NotInitialized)?;
-        if current.references == 0 { current.runtime.take() } else { None }
+        if current.references == 0 {
+            SERVING.store(ptr::null_mut(), Ordering::Release);
+            current.runtime.take()
+        } else {
+            None
+        }
     };
     // Outside the lock: stopping the device takes a quantum, and a callback in progress may still call in.
     drop(last);
@@ -97,7 +110,13 @@ pub fn current() -> Result<Arc<Runtime>, RuntimeError> {
     CURRENT.read().unwrap_or_else(PoisonError::into_inner).runtime.clone().ok_or(RuntimeError::NotInitialized)
 }
 
-/// Runs a short operation on the runtime without counting a reference; it must not call the application.
-pub fn with<Value>(operation: impl FnOnce(&Runtime) -> Option<Value>) -> Option<Value> {
-    operation(CURRENT.read().unwrap_or_else(PoisonError::into_inner).runtime.as_deref()?)
+/// Runs a short operation on the runtime without counting a reference or taking a lock; `None` before `hsa_init` and after the last
+/// `hsa_shut_down`.
+///
+/// # Safety
+/// The last `hsa_shut_down` does not come during the call. A callback of the runtime's may call in at any time: the runtime ends with
+/// its reporter first, which waits for the callback.
+pub unsafe fn with<Value>(operation: impl FnOnce(&Runtime) -> Option<Value>) -> Option<Value> {
+    // SAFETY: CURRENT holds what is not null (invariant), and goes on holding it (the caller's promise).
+    operation(unsafe { SERVING.load(Ordering::Acquire).as_ref() }?)
 }

@@ -16,7 +16,7 @@ fn constants(bindings: &str) -> std::collections::BTreeMap<String, String> {
         .collect()
 }
 
-/// Headers newer than those committed: `AQLPROBE_HSA_INCLUDE=… cargo test --features bindgen --lib hsa::sys::tests::in_newer`.
+/// Headers newer than those committed: `AQLPROBE_HSA_INCLUDE=… cargo test --manifest-path tests/bindgen/Cargo.toml in_newer`.
 #[test]
 fn in_newer_headers_every_constant_still_has_its_value() {
     let generated = constants(include_str!(concat!(env!("OUT_DIR"), "/bindings.rs")));

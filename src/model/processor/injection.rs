@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::packet::RawPacket;
+use super::signal::Times;
 use super::{Failure, Ticket, Turn, Workbench};
 use crate::faults::{Fault, Injector, QueueErrorKind};
 use crate::model::bus::Bus;
@@ -107,7 +108,7 @@ const SPIN_TICKS: u64 = 200_000;
 #[derive(Debug)]
 struct LateCompletion {
     ticket: Ticket,
-    ended: u64,
+    times: Option<Times>,
     due: u64,
 }
 
@@ -128,10 +129,10 @@ impl LateCompletions {
             _ => None,
         });
         let Some(delay) = delay else { return false };
-        let ended = device_clock();
-        let due = ended.saturating_add(delay);
+        let times = ticket.times();
+        let due = device_clock().saturating_add(delay);
         let at = self.0.partition_point(|other| other.due <= due);
-        self.0.insert(at, LateCompletion { ticket, ended, due });
+        self.0.insert(at, LateCompletion { ticket, times, due });
         true
     }
 
@@ -148,8 +149,8 @@ impl LateCompletions {
                 std::hint::spin_loop();
                 now = device_clock();
             }
-            let Some(LateCompletion { ticket, ended, .. }) = self.0.pop_front() else { break };
-            ticket.signal(bus, bus.faults(), ended, &mut bench.host)?;
+            let Some(LateCompletion { ticket, times, .. }) = self.0.pop_front() else { break };
+            ticket.signal(bus, bus.faults(), times, &mut bench.host)?;
             delivered = Turn::Progressed;
         }
         Ok(delivered)

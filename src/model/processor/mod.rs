@@ -62,6 +62,16 @@ const PACKETS_PER_TURN: usize = 16;
 
 const READ_INDEX: u64 = offset_of!(amd_queue_t, read_dispatch_id) as u64;
 const INACTIVE_SIGNAL: u64 = offset_of!(amd_queue_t, queue_inactive_signal) as u64;
+const PROPERTIES: u64 = offset_of!(amd_queue_t, queue_properties) as u64;
+/// `AMD_QUEUE_PROPERTIES_ENABLE_PROFILING`: the host wants to know when packets ran.
+const PROPERTY_PROFILING: u32 = 1 << 3;
+
+/// Whether a queue's packets say when they ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stamps {
+    Wanted,
+    Unwanted,
+}
 
 /// A packet between launch and completion.
 #[derive(Clone, Copy, Debug)]
@@ -69,26 +79,32 @@ struct Ticket {
     packet_index: u64,
     kernel_object: Option<GpuVa>,
     completion: Option<GpuVa>,
-    start: u64,
+    /// When the packet entered its active phase, if anybody will ask.
+    start: Option<u64>,
 }
 
 impl Ticket {
-    fn new(packet_index: u64, packet: &RawPacket) -> Self {
+    fn new(packet_index: u64, packet: &RawPacket, stamps: Stamps) -> Self {
         let completion = packet.completion_signal();
         // Nobody could read the time of a packet that has no signal.
-        let start = completion.map_or(0, |_| device_clock());
+        let start = (stamps == Stamps::Wanted && completion.is_some()).then(device_clock);
         Self { packet_index, kernel_object: packet.kernel_object(), completion, start }
     }
 
-    fn complete(&self, bus: &Bus<'_>, faults: Option<&Injector>, host: &mut HostLine) -> Result<(), Failure> {
-        if self.completion.is_some() { self.signal(bus, faults, device_clock(), host) } else { Ok(()) }
+    /// When the packet ran, if it ends now.
+    fn times(&self) -> Option<Times> {
+        self.start.map(|start| Times { start, end: device_clock() })
     }
 
-    /// Tells the completion signal that the packet ended at `end`.
-    fn signal(&self, bus: &Bus<'_>, faults: Option<&Injector>, end: u64, host: &mut HostLine) -> Result<(), Failure> {
-        fence(Ordering::SeqCst);
+    fn complete(&self, bus: &Bus<'_>, faults: Option<&Injector>, host: &mut HostLine) -> Result<(), Failure> {
+        self.signal(bus, faults, self.times(), host)
+    }
+
+    /// Tells the completion signal that the packet ended.
+    fn signal(&self, bus: &Bus<'_>, faults: Option<&Injector>, times: Option<Times>, host: &mut HostLine) -> Result<(), Failure> {
         let Some(handle) = self.completion else { return Ok(()) };
-        let times = Times { start: self.start, end };
+        // The release fence of the packet (HSA 1.2 §2.9): what the kernel wrote is there before the signal moves.
+        fence(Ordering::Release);
         signal::complete(bus, handle, times, Delivery::with(faults), host).map_err(|fault| self.failed(fault.into()))
     }
 
@@ -347,8 +363,9 @@ impl QueueProcessor {
         fate: Fate,
         bench: &mut Workbench,
     ) -> Result<(), Failure> {
-        fence(Ordering::SeqCst);
-        let ticket = Ticket::new(packet_index, packet);
+        // The acquire fence of the packet (HSA 1.2 §2.9): the kernel sees what was there when the header was released.
+        fence(Ordering::Acquire);
+        let ticket = Ticket::new(packet_index, packet, self.stamps(bus, packet));
         match fate {
             Fate::Lost => return Ok(()),
             Fate::Skipped => return self.complete(ticket, bus, bench),
@@ -368,6 +385,17 @@ impl QueueProcessor {
             Packet::Dispatch(kernel) => kernel,
         };
         self.start(bus, ticket, packet, &kernel, fate, bench)
+    }
+
+    /// Whether the host wants to know when a packet of this queue ran.
+    fn stamps(&self, bus: &Bus<'_>, packet: &RawPacket) -> Stamps {
+        if packet.completion_signal().is_none() {
+            return Stamps::Unwanted;
+        }
+        match bus.memory.load_u32(self.descriptor.amd_queue + PROPERTIES) {
+            Ok(properties) if properties & PROPERTY_PROFILING != 0 => Stamps::Wanted,
+            _ => Stamps::Unwanted,
+        }
     }
 
     /// Completes a packet, or makes a note of it where the completion is to be late.
@@ -436,10 +464,11 @@ impl QueueProcessor {
                     bench.engine.recycle(std::mem::replace(&mut flight.dispatch, dispatch));
                 }
                 Step::Finished => {
+                    // The host waits for the completion, and nobody for what is to be put away.
+                    let ticket = flight.ticket;
+                    let completed = self.complete(ticket, bus, bench);
                     let flight = self.flights.swap_remove(index);
                     self.shadow.release(flight.slot);
-                    // The host waits for the completion, and nobody for the engine.
-                    let completed = self.complete(flight.ticket, bus, bench);
                     bench.engine.recycle(flight.dispatch);
                     completed?;
                     turn = Turn::Progressed;

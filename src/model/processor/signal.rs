@@ -119,20 +119,22 @@ impl Delivery {
     }
 }
 
-/// Completes a packet: timestamps by plain writes, then the value goes down by one AtomicOp, and only if that arrives does the
+/// Completes a packet: timestamps, where the queue is profiled, by plain writes, then the value goes down by one AtomicOp, and only if that arrives does the
 /// signal's event fire.
 pub(super) fn complete(
     bus: &Bus<'_>,
     signal: GpuVa,
-    times: Times,
+    times: Option<Times>,
     delivery: Delivery,
     host: &mut HostLine,
 ) -> Result<(), MemoryFault> {
     // The host polls it meanwhile.
     bus.memory.fetch_for_writing(signal + VALUE);
     let event = Event::of(&bus.memory, signal, host.protocol().events)?.filter(|_| delivery.raises_event);
-    bus.memory.store_u64(signal + START, times.start)?;
-    bus.memory.store_u64(signal + END, times.end)?;
+    if let Some(times) = times {
+        bus.memory.store_u64(signal + START, times.start)?;
+        bus.memory.store_u64(signal + END, times.end)?;
+    }
     let addend = delivery.decrement.wrapping_neg().cast_unsigned();
     for _ in 0..delivery.times {
         let announce = || {

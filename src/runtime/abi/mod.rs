@@ -6,6 +6,9 @@
 //! # Safety
 //! Every function is `unsafe` to call because C pointers are: a pointer must be null or valid for what the HSA specification
 //! says is read from or written to it. Handles may hold anything; they are validated.
+//!
+//! Operations that return no status (on signals, and on the indices of queues) are called at any time but during the last
+//! `hsa_shut_down`, which ends what they work on (HSA Runtime 1.2 §2.1, initialization and shut down).
 
 mod agent;
 mod executable;
@@ -48,7 +51,11 @@ fn with_runtime(call: impl FnOnce(&Arc<Runtime>) -> Result<(), RuntimeError>) ->
 }
 
 /// Runs a short operation that has no status; `otherwise` is what it gives for a bad handle or without a runtime.
+///
+/// # Safety
+/// As the module says of operations without a status.
 #[inline]
-fn without_status<Value: Copy>(otherwise: Value, operation: impl FnOnce(&Runtime) -> Option<Value>) -> Value {
-    panic::catch_unwind(AssertUnwindSafe(|| state::with(operation))).ok().flatten().unwrap_or(otherwise)
+unsafe fn without_status<Value: Copy>(otherwise: Value, operation: impl FnOnce(&Runtime) -> Option<Value>) -> Value {
+    // SAFETY: the caller's promise.
+    panic::catch_unwind(AssertUnwindSafe(|| unsafe { state::with(operation) })).ok().flatten().unwrap_or(otherwise)
 }

@@ -77,12 +77,15 @@ fn check_queue(queue: *mut hsa_queue_t) -> Result<(), RuntimeError> {
     if queue.is_null() { Err(RuntimeError::InvalidArgument("a null queue")) } else { Ok(()) }
 }
 
-fn index(
+/// # Safety
+/// As the module says.
+unsafe fn index(
     queue: *const hsa_queue_t,
     find: impl FnOnce(&Runtime, u64) -> Option<&AtomicU64>,
     operation: impl FnOnce(&AtomicU64) -> u64,
 ) -> u64 {
-    without_status(0, |runtime| find(runtime, queue as u64).map(operation))
+    // SAFETY: the caller's promise.
+    unsafe { without_status(0, |runtime| find(runtime, queue as u64).map(operation)) }
 }
 
 fn read_index(runtime: &Runtime, queue: u64) -> Option<&AtomicU64> {
@@ -98,7 +101,8 @@ fn write_index(runtime: &Runtime, queue: u64) -> Option<&AtomicU64> {
 /// # Safety
 /// As the module says.
 pub unsafe extern "C" fn hsa_queue_load_read_index_relaxed(queue: *const hsa_queue_t) -> u64 {
-    index(queue, read_index, |index| index.load(Ordering::Relaxed))
+    // SAFETY: the caller's promise.
+    unsafe { index(queue, read_index, |index| index.load(Ordering::Relaxed)) }
 }
 
 /// `hsa_queue_load_read_index_scacquire`.
@@ -106,7 +110,8 @@ pub unsafe extern "C" fn hsa_queue_load_read_index_relaxed(queue: *const hsa_que
 /// # Safety
 /// As the module says.
 pub unsafe extern "C" fn hsa_queue_load_read_index_scacquire(queue: *const hsa_queue_t) -> u64 {
-    index(queue, read_index, |index| index.load(Ordering::Acquire))
+    // SAFETY: the caller's promise.
+    unsafe { index(queue, read_index, |index| index.load(Ordering::Acquire)) }
 }
 
 /// `hsa_queue_load_write_index_relaxed`.
@@ -114,7 +119,8 @@ pub unsafe extern "C" fn hsa_queue_load_read_index_scacquire(queue: *const hsa_q
 /// # Safety
 /// As the module says.
 pub unsafe extern "C" fn hsa_queue_load_write_index_relaxed(queue: *const hsa_queue_t) -> u64 {
-    index(queue, write_index, |index| index.load(Ordering::Relaxed))
+    // SAFETY: the caller's promise.
+    unsafe { index(queue, write_index, |index| index.load(Ordering::Relaxed)) }
 }
 
 /// `hsa_queue_load_write_index_scacquire`.
@@ -122,7 +128,8 @@ pub unsafe extern "C" fn hsa_queue_load_write_index_relaxed(queue: *const hsa_qu
 /// # Safety
 /// As the module says.
 pub unsafe extern "C" fn hsa_queue_load_write_index_scacquire(queue: *const hsa_queue_t) -> u64 {
-    index(queue, write_index, |index| index.load(Ordering::Acquire))
+    // SAFETY: the caller's promise.
+    unsafe { index(queue, write_index, |index| index.load(Ordering::Acquire)) }
 }
 
 /// `hsa_queue_add_write_index_relaxed`.
@@ -130,7 +137,8 @@ pub unsafe extern "C" fn hsa_queue_load_write_index_scacquire(queue: *const hsa_
 /// # Safety
 /// As the module says.
 pub unsafe extern "C" fn hsa_queue_add_write_index_relaxed(queue: *const hsa_queue_t, value: u64) -> u64 {
-    index(queue, write_index, |index| index.fetch_add(value, Ordering::Relaxed))
+    // SAFETY: the caller's promise.
+    unsafe { index(queue, write_index, |index| index.fetch_add(value, Ordering::Relaxed)) }
 }
 
 /// `hsa_queue_add_write_index_scacq_screl`.
@@ -138,7 +146,8 @@ pub unsafe extern "C" fn hsa_queue_add_write_index_relaxed(queue: *const hsa_que
 /// # Safety
 /// As the module says.
 pub unsafe extern "C" fn hsa_queue_add_write_index_scacq_screl(queue: *const hsa_queue_t, value: u64) -> u64 {
-    index(queue, write_index, |index| index.fetch_add(value, Ordering::AcqRel))
+    // SAFETY: the caller's promise.
+    unsafe { index(queue, write_index, |index| index.fetch_add(value, Ordering::AcqRel)) }
 }
 
 /// `hsa_queue_cas_write_index_relaxed`.
@@ -146,9 +155,12 @@ pub unsafe extern "C" fn hsa_queue_add_write_index_scacq_screl(queue: *const hsa
 /// # Safety
 /// As the module says.
 pub unsafe extern "C" fn hsa_queue_cas_write_index_relaxed(queue: *const hsa_queue_t, expected: u64, value: u64) -> u64 {
-    index(queue, write_index, |index| {
-        index.compare_exchange(expected, value, Ordering::Relaxed, Ordering::Relaxed).unwrap_or_else(|seen| seen)
-    })
+    // SAFETY: the caller's promise.
+    unsafe {
+        index(queue, write_index, |index| {
+            index.compare_exchange(expected, value, Ordering::Relaxed, Ordering::Relaxed).unwrap_or_else(|seen| seen)
+        })
+    }
 }
 
 /// `hsa_queue_cas_write_index_scacq_screl`.
@@ -156,9 +168,12 @@ pub unsafe extern "C" fn hsa_queue_cas_write_index_relaxed(queue: *const hsa_que
 /// # Safety
 /// As the module says.
 pub unsafe extern "C" fn hsa_queue_cas_write_index_scacq_screl(queue: *const hsa_queue_t, expected: u64, value: u64) -> u64 {
-    index(queue, write_index, |index| {
-        index.compare_exchange(expected, value, Ordering::AcqRel, Ordering::Acquire).unwrap_or_else(|seen| seen)
-    })
+    // SAFETY: the caller's promise.
+    unsafe {
+        index(queue, write_index, |index| {
+            index.compare_exchange(expected, value, Ordering::AcqRel, Ordering::Acquire).unwrap_or_else(|seen| seen)
+        })
+    }
 }
 
 /// `hsa_queue_store_write_index_relaxed`.
@@ -166,10 +181,13 @@ pub unsafe extern "C" fn hsa_queue_cas_write_index_scacq_screl(queue: *const hsa
 /// # Safety
 /// As the module says.
 pub unsafe extern "C" fn hsa_queue_store_write_index_relaxed(queue: *const hsa_queue_t, value: u64) {
-    index(queue, write_index, |index| {
-        index.store(value, Ordering::Relaxed);
-        value
-    });
+    // SAFETY: the caller's promise.
+    unsafe {
+        index(queue, write_index, |index| {
+            index.store(value, Ordering::Relaxed);
+            value
+        });
+    }
 }
 
 /// `hsa_queue_store_write_index_screlease`.
@@ -177,10 +195,13 @@ pub unsafe extern "C" fn hsa_queue_store_write_index_relaxed(queue: *const hsa_q
 /// # Safety
 /// As the module says.
 pub unsafe extern "C" fn hsa_queue_store_write_index_screlease(queue: *const hsa_queue_t, value: u64) {
-    index(queue, write_index, |index| {
-        index.store(value, Ordering::Release);
-        value
-    });
+    // SAFETY: the caller's promise.
+    unsafe {
+        index(queue, write_index, |index| {
+            index.store(value, Ordering::Release);
+            value
+        });
+    }
 }
 
 /// `hsa_amd_profiling_set_profiler_enabled`.

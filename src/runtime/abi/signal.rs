@@ -81,8 +81,11 @@ pub unsafe extern "C" fn hsa_signal_destroy(signal: hsa_signal_t) -> hsa_status_
     })
 }
 
-fn load(signal: hsa_signal_t, order: Ordering) -> hsa_signal_value_t {
-    without_status(NO_VALUE, |runtime| runtime.signal(signal.handle).map(|signal| signal.value().load(order)))
+/// # Safety
+/// As the module says.
+unsafe fn load(signal: hsa_signal_t, order: Ordering) -> hsa_signal_value_t {
+    // SAFETY: the caller's promise.
+    unsafe { without_status(NO_VALUE, |runtime| runtime.signal(signal.handle).map(|signal| signal.value().load(order))) }
 }
 
 /// `hsa_signal_load_relaxed`.
@@ -90,7 +93,8 @@ fn load(signal: hsa_signal_t, order: Ordering) -> hsa_signal_value_t {
 /// # Safety
 /// As the module says.
 pub unsafe extern "C" fn hsa_signal_load_relaxed(signal: hsa_signal_t) -> hsa_signal_value_t {
-    load(signal, Ordering::Relaxed)
+    // SAFETY: the caller's promise.
+    unsafe { load(signal, Ordering::Relaxed) }
 }
 
 /// `hsa_signal_load_scacquire`.
@@ -98,7 +102,8 @@ pub unsafe extern "C" fn hsa_signal_load_relaxed(signal: hsa_signal_t) -> hsa_si
 /// # Safety
 /// As the module says.
 pub unsafe extern "C" fn hsa_signal_load_scacquire(signal: hsa_signal_t) -> hsa_signal_value_t {
-    load(signal, Ordering::SeqCst)
+    // SAFETY: the caller's promise.
+    unsafe { load(signal, Ordering::SeqCst) }
 }
 
 /// Changes a user signal and wakes who waits for it.
@@ -113,8 +118,10 @@ fn update(
     Some(old)
 }
 
-fn store(signal: hsa_signal_t, value: hsa_signal_value_t, order: Ordering) {
-    without_status((), |runtime| {
+/// # Safety
+/// As the module says.
+unsafe fn store(signal: hsa_signal_t, value: hsa_signal_value_t, order: Ordering) {
+    let operation = |runtime: &Runtime| {
         // The doorbell itself orders the packets before it: its store is sequentially consistent.
         if runtime.queues.ring(signal.handle, value as u64) {
             return Some(());
@@ -124,7 +131,9 @@ fn store(signal: hsa_signal_t, value: hsa_signal_value_t, order: Ordering) {
             value
         })
         .map(|_| ())
-    });
+    };
+    // SAFETY: the caller's promise.
+    unsafe { without_status((), operation) }
 }
 
 /// `hsa_signal_store_relaxed`; on a queue's doorbell signal it rings the doorbell.
@@ -132,7 +141,8 @@ fn store(signal: hsa_signal_t, value: hsa_signal_value_t, order: Ordering) {
 /// # Safety
 /// As the module says.
 pub unsafe extern "C" fn hsa_signal_store_relaxed(signal: hsa_signal_t, value: hsa_signal_value_t) {
-    store(signal, value, Ordering::Relaxed);
+    // SAFETY: the caller's promise.
+    unsafe { store(signal, value, Ordering::Relaxed) }
 }
 
 /// `hsa_signal_store_screlease`; on a queue's doorbell signal it rings the doorbell.
@@ -140,7 +150,8 @@ pub unsafe extern "C" fn hsa_signal_store_relaxed(signal: hsa_signal_t, value: h
 /// # Safety
 /// As the module says.
 pub unsafe extern "C" fn hsa_signal_store_screlease(signal: hsa_signal_t, value: hsa_signal_value_t) {
-    store(signal, value, Ordering::SeqCst);
+    // SAFETY: the caller's promise.
+    unsafe { store(signal, value, Ordering::SeqCst) }
 }
 
 /// `hsa_signal_add_scacq_screl`.
@@ -148,7 +159,8 @@ pub unsafe extern "C" fn hsa_signal_store_screlease(signal: hsa_signal_t, value:
 /// # Safety
 /// As the module says.
 pub unsafe extern "C" fn hsa_signal_add_scacq_screl(signal: hsa_signal_t, value: hsa_signal_value_t) {
-    without_status(0, |runtime| update(runtime, signal, |signal| signal.value().fetch_add(value, Ordering::SeqCst)));
+    // SAFETY: the caller's promise.
+    unsafe { without_status(0, |runtime| update(runtime, signal, |signal| signal.value().fetch_add(value, Ordering::SeqCst))) };
 }
 
 /// `hsa_signal_subtract_scacq_screl`.
@@ -156,7 +168,8 @@ pub unsafe extern "C" fn hsa_signal_add_scacq_screl(signal: hsa_signal_t, value:
 /// # Safety
 /// As the module says.
 pub unsafe extern "C" fn hsa_signal_subtract_scacq_screl(signal: hsa_signal_t, value: hsa_signal_value_t) {
-    without_status(0, |runtime| update(runtime, signal, |signal| signal.value().fetch_sub(value, Ordering::SeqCst)));
+    // SAFETY: the caller's promise.
+    unsafe { without_status(0, |runtime| update(runtime, signal, |signal| signal.value().fetch_sub(value, Ordering::SeqCst))) };
 }
 
 /// `hsa_signal_exchange_scacq_screl`.
@@ -164,7 +177,8 @@ pub unsafe extern "C" fn hsa_signal_subtract_scacq_screl(signal: hsa_signal_t, v
 /// # Safety
 /// As the module says.
 pub unsafe extern "C" fn hsa_signal_exchange_scacq_screl(signal: hsa_signal_t, value: hsa_signal_value_t) -> hsa_signal_value_t {
-    without_status(NO_VALUE, |runtime| update(runtime, signal, |signal| signal.value().swap(value, Ordering::SeqCst)))
+    // SAFETY: the caller's promise.
+    unsafe { without_status(NO_VALUE, |runtime| update(runtime, signal, |signal| signal.value().swap(value, Ordering::SeqCst))) }
 }
 
 /// `hsa_signal_cas_scacq_screl`.
@@ -176,12 +190,12 @@ pub unsafe extern "C" fn hsa_signal_cas_scacq_screl(
     expected: hsa_signal_value_t,
     value: hsa_signal_value_t,
 ) -> hsa_signal_value_t {
-    without_status(NO_VALUE, |runtime| {
-        update(runtime, signal, |signal| {
-            let swapped = signal.value().compare_exchange(expected, value, Ordering::SeqCst, Ordering::SeqCst);
-            swapped.unwrap_or_else(|seen| seen)
-        })
-    })
+    let exchange = |signal: SignalRef<'_>| {
+        let swapped = signal.value().compare_exchange(expected, value, Ordering::SeqCst, Ordering::SeqCst);
+        swapped.unwrap_or_else(|seen| seen)
+    };
+    // SAFETY: the caller's promise.
+    unsafe { without_status(NO_VALUE, |runtime| update(runtime, signal, exchange)) }
 }
 
 fn wait(

@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::aql::{BarrierBit, Dimensions, FenceScope, Header, KernelDispatch, Packet, PacketType, ReserveError};
-use crate::hsa::{Agent, Buffer, Executable, HsaError, Pool, PoolUse, Queue, QueueKind, Runtime, Signal};
+use crate::hsa::{Agent, Buffer, Executable, HsaError, Pool, PoolUse, Profiling, Queue, QueueKind, Runtime, Signal};
 use crate::kernels::{self, Arguments, DevicePtr, Kernel};
 use crate::report::{Evidence, FabricCounters, Outcome, OutputEvidence, QueueEvidence, UpdateEvidence};
 
@@ -188,13 +188,17 @@ impl Context<'_> {
         self.started.checked_add(self.pace.timeout.duration()).unwrap_or_else(|| self.started + Duration::from_secs(24 * 60 * 60))
     }
 
-    /// The smallest queue of at least `packets` packets that the agent allows.
+    /// The smallest queue of at least `packets` packets that the agent allows. Where the runtime can, its packets are stamped with when
+    /// they ran: that a kernel ended although its signal stayed is evidence.
     ///
     /// # Errors
     /// The runtime refused.
     pub fn queue(&self, packets: u32, kind: QueueKind) -> Step<Queue> {
         let smallest = self.agent().queue_packets().map_or(packets, |sizes| *sizes.start());
-        Ok(Queue::create(self.agent(), packets.max(smallest), kind)?)
+        let queue = Queue::create(self.agent(), packets.max(smallest), kind)?;
+        // Optional in every runtime; without it the report has no stamps, and no case needs them.
+        let _ = queue.set_profiling(Profiling::On);
+        Ok(queue)
     }
 
     /// A signal.

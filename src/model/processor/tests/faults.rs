@@ -84,6 +84,7 @@ fn the_rigs_kernels_do_what_they_are_for_without_a_fault() {
 #[test]
 fn signal_dropped_leaves_the_value_and_raises_no_event() {
     let run = Counted::new("signal-dropped:every=2", &COUNT);
+    run.rig.profile(&run.queue);
     let (first, second, third) = (run.rig.signal(1), run.rig.interrupting_signal(1, 5), run.rig.signal(1));
     [first, second, third].into_iter().for_each(|done| run.dispatch(done));
     run.rig.wait_for(third, 0);

@@ -200,9 +200,10 @@ fn a_queue_starts_at_the_read_index_it_holds() {
 }
 
 #[test]
-fn completion_brings_timestamps_of_the_device_clock_a_mailbox_and_an_interrupt() {
+fn a_completion_on_a_profiled_queue_brings_timestamps_of_the_device_clock_and_any_a_mailbox_and_an_interrupt() {
     let rig = Rig::new();
     let (queue, done) = (rig.queue(16), rig.interrupting_signal(1, 42));
+    rig.profile(&queue);
     let before = rig.gpu.timestamp();
     rig.submit(&queue, barrier(BARRIER_AND, &[], done));
     rig.eventually("the interrupt", || *rig.interrupts.0.lock().unwrap() == [42]);
@@ -213,9 +214,19 @@ fn completion_brings_timestamps_of_the_device_clock_a_mailbox_and_an_interrupt()
 }
 
 #[test]
+fn a_queue_that_is_not_profiled_leaves_the_timestamps_alone() {
+    let rig = Rig::new();
+    let (queue, done) = (rig.queue(16), rig.signal(1));
+    rig.submit(&queue, barrier(BARRIER_AND, &[], done));
+    rig.wait_for(done, 0);
+    assert_eq!([32, 40].map(|field| rig.word(done.0 + field).load(Ordering::Relaxed)), [0, 0]);
+}
+
+#[test]
 fn without_atomic_ops_packets_are_consumed_and_their_completion_is_lost() {
     let rig = Rig::without_atomic_ops();
     let (queue, done) = (rig.queue(16), rig.interrupting_signal(1, 42));
+    rig.profile(&queue);
     rig.submit(&queue, barrier(BARRIER_AND, &[], done));
     rig.eventually("the drop", || rig.gpu.fabric_counters().requester_disabled == 1);
     rig.let_every_queue_have_a_turn();

@@ -174,6 +174,11 @@ impl Rig {
         self.arena.word(at)
     }
 
+    /// Asks for dispatch times (`amd_queue_t.queue_properties` at 0xb4, bit 3).
+    pub(super) fn profile(&self, queue: &Queue) {
+        self.word(queue.amd_queue + 0xb0).fetch_or(1 << (32 + 3), Ordering::SeqCst);
+    }
+
     pub(super) fn queue(&self, packets: u32) -> Queue {
         self.queue_from(packets, 0)
     }
