@@ -153,6 +153,55 @@ mod a_signal {
     }
 }
 
+mod a_guest_run {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+    use std::time::SystemTime;
+
+    /// What a guest is made of as far as the run looks at it, around a QEMU that only stays.
+    fn assets(folder: &Path) {
+        let source = |name: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/guest").join(name)).unwrap();
+        let write = |name: &str, text: &str| {
+            let path = folder.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, text).unwrap();
+            path
+        };
+        // By this word the recipe knows what is complete.
+        let assembly = source("assemble.sh");
+        let is_part = |line: &&str| ["unneeded=", "modules=", "recipe="].iter().any(|name| line.starts_with(name));
+        let recipe: Vec<&str> = assembly.lines().filter(is_part).chain(["printf %s $recipe"]).collect();
+        let recipe = Command::new("bash").args(["-c", &recipe.join("\n")]).output().unwrap().stdout;
+        let recipe = format!("recipe {}\n", String::from_utf8(recipe).unwrap());
+        for part in ["qemu", "kernels/sid"] {
+            write(&format!("{part}/packages.txt"), &recipe);
+        }
+        let hops = fs::File::options().append(true).open(write("hops.c", &source("hops.c"))).unwrap();
+        hops.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        for (name, text) in
+            [("hops.so", ""), ("kernels/sid/release", "7.2"), ("kernels/sid/vmlinuz", ""), ("kernels/sid/modules/order", "")]
+        {
+            write(name, text);
+        }
+        let qemu =
+            write("qemu/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2", "#!/bin/sh\necho $$ >\"$TMPDIR/qemu\"\nexec sleep 600\n");
+        fs::set_permissions(qemu, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    #[test]
+    fn that_is_killed_leaves_neither_qemu_nor_the_endpoint() {
+        let place = Place::new();
+        assets(&place.path("assets"));
+        let running = place.start(&["guest", "run", "--assets", place.path("assets").to_str().unwrap()]);
+        let qemu = eventually("QEMU", || fs::read_to_string(place.path("qemu")).ok()?.trim().parse().ok().and_then(Pid::from_raw));
+        assert!(is_alive(qemu), "{}", place.stderr());
+        running.signal(Signal::KILL);
+        running.end();
+        nobody_works_in(&place);
+        assert!(!is_alive(qemu));
+    }
+}
+
 mod a_place_that_cannot_be_written {
     use super::*;
 

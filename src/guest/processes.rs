@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, getpid, getppid, kill_process, set_parent_process_death_signal};
 use signal_hook::SigId;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
@@ -33,6 +34,7 @@ impl Process {
     pub fn start(command: &mut Command, log: &Path) -> io::Result<Self> {
         let output = fs::File::create(log)?;
         let errors = output.try_clone()?;
+        end_with_parent(command);
         let child = command.stdin(Stdio::null()).stdout(output).stderr(errors).spawn()?;
         Ok(Self { child, log: log.to_owned() })
     }
@@ -75,6 +77,19 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Has the kernel kill the process when whoever starts it dies, also where that one is killed itself and can end nothing any more
+/// (prctl(2), PR_SET_PDEATHSIG: when the *thread* that starts it ends; a run starts its processes on the thread that waits for them).
+fn end_with_parent(command: &mut Command) {
+    let parent = getpid();
+    let arranged = move || {
+        set_parent_process_death_signal(Some(Signal::KILL))?;
+        // Who died before the line above was heard of by nobody.
+        if getppid() == Some(parent) { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }
+    };
+    // SAFETY: between fork and exec only what is async-signal-safe may be called: these are two system calls, and nothing allocates.
+    unsafe { command.pre_exec(arranged) };
 }
 
 /// The last lines of a file that another process writes; none when it cannot be read.

@@ -156,6 +156,9 @@ pub enum Remedy {
     RingingAgain,
     /// Packets without effect were added, so that the doorbell took further values.
     RingingFurther,
+    /// The doorbell was rung with the next value; then a queue with a known last value was destroyed and another created in its place,
+    /// which heard nothing up to that value.
+    RecyclingQueue,
 }
 
 impl OutputEvidence {

@@ -29,6 +29,19 @@ pub enum Bed {
     Embedded,
     /// AMD's, as tests/rocr/sysroot assembles it.
     Rocr,
+    /// The one inside the program, in a Linux guest in QEMU, which reaches the device by vfio-pci.
+    Guest,
+}
+
+impl Bed {
+    /// As `--runtime` names it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded",
+            Self::Rocr => "rocr-model",
+            Self::Guest => "guest",
+        }
+    }
 }
 
 /// Cases, what may be named in them, and why.
@@ -38,11 +51,12 @@ impl Row {
     /// The arguments that reproduce the row.
     pub fn arguments(&self, cases: &[&str]) -> String {
         let cases: String = cases.iter().map(|case| format!(" --case {case}")).collect();
-        let bed = match self.bed {
-            Bed::Embedded => "--runtime embedded --atomics on --timeout 400",
-            Bed::Rocr => "--runtime rocr-model --sysroot target/rocr/sysroot --atomics on --timeout 1000",
+        let command = match self.bed {
+            Bed::Embedded => "verify --runtime embedded --atomics on --timeout 400",
+            Bed::Rocr => "verify --runtime rocr-model --sysroot target/rocr/sysroot --atomics on --timeout 1000",
+            Bed::Guest => "guest run --atomics on",
         };
-        format!("verify {bed} --inject {}{cases}", self.fault)
+        format!("{command} --inject {}{cases}", self.fault)
     }
 
     /// Why this may be named in this case.
@@ -253,4 +267,19 @@ pub const ROCR_ROWS: &[Row] = &[
     rocr("device-gone", "device-gone", &[]),
     rocr("queue-error=illegal-instruction", "queue-error", &[(&["nop", "fetch-add-64"], "worker-crashed", ROCR_ABORTS)]),
     rocr("worker-abort", "worker-crashed", &[]),
+];
+
+const fn guest(fault: &'static str, cause: &'static str) -> Row {
+    Row { bed: Bed::Guest, cases: &["nop", "fetch-add-64"], ..row(fault, cause, &[]) }
+}
+
+/// The same where the device is outside of the machine that verifies it. Each row boots a guest, so there are few: what needs the way
+/// through QEMU's config space (a hop of each kind that blocks), the rest of a signal's life, and a device that goes away under vfio-pci.
+pub const GUEST_ROWS: &[Row] = &[
+    guest("signal-dropped", "decrement-lost"),
+    guest("packet-ignored", "packet-ignored"),
+    guest("device-gone", "device-gone"),
+    guest("atomics-blocked=root-port", "root-port-incapable"),
+    guest("atomics-blocked=switch-downstream-routing", "switch-not-routing"),
+    guest("atomics-blocked=switch-upstream-egress", "egress-blocked"),
 ];

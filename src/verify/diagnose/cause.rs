@@ -136,6 +136,11 @@ fn not_fetched(facts: &RunFacts<'_>, evidence: &Evidence) -> Cause {
             "the device took the packet only when later packets brought the doorbell well beyond its value: its slot still held what an \
              earlier queue had written",
         ),
+        Some(Remedy::RecyclingQueue) => Cause::new(
+            Suspect::DoorbellStale,
+            "the device took the packet only when the next one brought the doorbell beyond its value, and a queue made for comparison in the \
+             place of another heard nothing up to what that other had been told: a slot still holds what an earlier queue had written",
+        ),
         Some(Remedy::Waiting) => Cause::new(
             Suspect::CompletionSlow,
             "the device took the packet only after the deadline: it is slow, shared or busy; a longer --timeout accepts it",

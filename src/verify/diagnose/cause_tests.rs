@@ -87,6 +87,7 @@ fn what_makes_the_device_take_the_packet_says_what_was_wrong_with_the_doorbell()
     let rows = [
         (Remedy::RingingAgain, true, Suspect::DoorbellLost),
         (Remedy::RingingFurther, true, Suspect::DoorbellStale),
+        (Remedy::RecyclingQueue, true, Suspect::DoorbellStale),
         (Remedy::RingingAgain, false, Suspect::PacketIgnored),
         (Remedy::RingingFurther, false, Suspect::PacketIgnored),
     ];

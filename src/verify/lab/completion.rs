@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::aql::{BARRIER_DEPENDENCIES, BarrierAnd, QueuePort};
-use crate::hsa::{Condition, Deadline, Queue, Signal, WaitMode};
+use crate::hsa::{Condition, Deadline, Queue, QueueKind, Signal, WaitMode};
 use crate::report::{Outcome, OutputEvidence, Remedy, SecondLook, SignalEvidence};
 use crate::verify::event::Pace;
 
@@ -190,6 +190,7 @@ impl Context<'_> {
         let taken = || queue.read_index() > index;
         queue.ring().port().ring_doorbell(queue.write_index().saturating_sub(1));
         let mut look = SecondLook { after: Remedy::RingingAgain, taken: poll(Instant::now() + PATIENCE, taken), output: None };
+        let heard_unchanged = look.taken;
         let empty = BarrierAnd::new(system_header(), [0; BARRIER_DEPENDENCIES], 0);
         // The next value alone is a ring that was heard, where a device only hears values that it has not seen. A full ring ends it.
         let mut after = Remedy::RingingAgain;
@@ -197,8 +198,30 @@ impl Context<'_> {
             look = SecondLook { after, taken: poll(Instant::now() + STEP, taken), output: None };
             after = Remedy::RingingFurther;
         }
+        // A value that an earlier queue left is passed by the next one where that queue was told no more than this one.
+        if look.taken && look.after == Remedy::RingingAgain && !heard_unchanged && self.recycled_doorbells_are_stale() {
+            look.after = Remedy::RecyclingQueue;
+        }
         self.evidence.second_look = Some(look);
         self.record_queue(queue);
+    }
+
+    /// Whether a queue that is created on the slot of another hears nothing up to exactly the value that the other was told: a doorbell
+    /// that loses single rings does not do that.
+    fn recycled_doorbells_are_stale(&self) -> bool {
+        /// What the first of the two is told.
+        const TOLD: u64 = 5;
+        let empty = BarrierAnd::new(system_header(), [0; BARRIER_DEPENDENCIES], 0);
+        let taken = |queue: &Queue, packets: u64| poll(Instant::now() + BRIEFLY, || queue.read_index() >= packets);
+        let Ok(first) = self.queue(64, QueueKind::Single) else { return false };
+        if (0..TOLD).any(|_| first.ring().submit(&empty).is_err()) {
+            return false;
+        }
+        taken(&first, TOLD);
+        drop(first);
+        let Ok(second) = self.queue(64, QueueKind::Single) else { return false };
+        let heard_at = (1..=TOLD + 1).find(|packets| second.ring().submit(&empty).is_ok() && taken(&second, *packets));
+        heard_at == Some(TOLD + 1)
     }
 
     /// Holds every signal that fired against the value it fired with, once more: a decrement too many may come late.

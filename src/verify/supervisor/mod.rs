@@ -97,8 +97,16 @@ impl Bench<'_> {
         });
         let runs: Result<Vec<_>, _> = runs.collect();
         // Also when the runs were cut short: that a bit is not back is worse than why they were.
-        requester.restore()?;
-        let runs = runs?;
+        // But a device that answers nothing has no bit any more, and it takes the report to tell that it has gone.
+        let gone = || bdf.is_some_and(|bdf| reads_all_ones(&self.bed.sysfs.config_file(&bdf)));
+        let left = match requester.restore() {
+            Err(error) if runs.is_ok() && gone() => Some(error.to_string()),
+            restored => restored.map(|()| None)?,
+        };
+        let mut runs = runs?;
+        if let Some(case) = runs.last_mut().and_then(|run| run.cases.last_mut()) {
+            case.evidence.notes.extend(left);
+        }
         let short_bdf = bdf.map(|bdf| bdf.short());
         let facts = DeviceFacts { short_bdf: short_bdf.as_deref(), path: path.as_ref().ok() };
         let diagnosis = device::diagnose(&facts, &runs);

@@ -30,7 +30,9 @@ impl Survey {
     pub fn of(bed: &ReadyBed, agent: &AgentSummary) -> Self {
         let bdf: Option<Bdf> = agent.bdf.as_deref().and_then(|text| text.parse().ok());
         let path = match &bdf {
-            Some(bdf) => path::read(&bed.sysfs, bdf),
+            Some(bdf) => {
+                path::read(&bed.sysfs, bdf).map(|path| if bed.rules == Rules::Guest { before_opening(path) } else { path })
+            }
             None => Err("the runtime does not say where the device is on the PCI bus".to_owned()),
         };
         // A topology that we wrote is nothing that KFD says.
@@ -43,6 +45,15 @@ impl Survey {
         let kfd = kfd_answer::report(&agent.gfx, node.as_ref(), path.as_ref().ok());
         Self { bdf, path, prediction, kfd }
     }
+}
+
+/// The path without the device's Bus Master bit: the runtime sets it when it opens the device through vfio-pci, so what it read as before
+/// says nothing of the runs.
+fn before_opening(mut path: PathReport) -> PathReport {
+    if let Some(device) = path.hops.last_mut() {
+        device.bus_master = None;
+    }
+    path
 }
 
 /// A device over its runs: nobody else's meanwhile, and its AtomicOps bit, where they need it.
