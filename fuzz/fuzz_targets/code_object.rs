@@ -1,10 +1,8 @@
 //! Any bytes as a code object: it is refused, or everything that it names lies inside it.
-#![no_main]
 
 use aqlprobe::runtime::loader;
-use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bytes: &[u8]| {
+pub fn run(bytes: &[u8]) {
     // ELF structures are read in place, so the file is aligned.
     let mut words = vec![0_u64; bytes.len().div_ceil(8)];
     for (word, chunk) in words.iter_mut().zip(bytes.chunks(8)) {
@@ -28,4 +26,4 @@ fuzz_target!(|bytes: &[u8]| {
         }
         Err(error) => assert!(!error.to_string().is_empty()),
     }
-});
+}

@@ -1,10 +1,8 @@
 //! Any bytes as config space: every walk ends, and the judgement on them exists.
-#![no_main]
 
 use aqlprobe::pci::{Bdf, Completeness, ConfigSpace, Hierarchy, Hop, path};
-use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bytes: &[u8]| {
+pub fn run(bytes: &[u8]) {
     let config = ConfigSpace::from_bytes(bytes.to_vec());
     let _ = config.pcie_capability();
     let _ = config.advanced_error_reporting();
@@ -12,4 +10,4 @@ fuzz_target!(|bytes: &[u8]| {
     for completeness in [Completeness::Whole, Completeness::Partial] {
         let _ = path::judge(&Hierarchy { hops: vec![hop.clone(), hop.clone()], completeness }).to_string();
     }
-});
+}

@@ -1,10 +1,8 @@
 //! Any text as `lspci` output: it is read or refused, every function has a path that ends in it, and the judgement exists.
-#![no_main]
 
 use aqlprobe::pci::{lspci, path};
-use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bytes: &[u8]| {
+pub fn run(bytes: &[u8]) {
     let Ok(listing) = lspci::read(&String::from_utf8_lossy(bytes)) else { return };
     for function in &listing.functions {
         if let Some(hierarchy) = listing.hierarchy(&function.bdf) {
@@ -12,4 +10,4 @@ fuzz_target!(|bytes: &[u8]| {
             let _ = path::judge(&hierarchy).to_string();
         }
     }
-});
+}

@@ -1,10 +1,8 @@
 //! Any text below a root as an `lspci -t` tree beside a listing of two devices.
-#![no_main]
 
 use aqlprobe::pci::lspci;
-use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bytes: &[u8]| {
+pub fn run(bytes: &[u8]) {
     let tree = String::from_utf8_lossy(bytes);
     let text = format!("-[0000:00]-+-{tree}\n\n00:01.0 PCI bridge: Intel Device 1901\n0b:00.0 VGA compatible controller: AMD\n");
     if let Ok(listing) = lspci::read(&text) {
@@ -12,4 +10,4 @@ fuzz_target!(|bytes: &[u8]| {
             let _ = listing.hierarchy(&device);
         }
     }
-});
+}

@@ -1,19 +1,17 @@
 //! Any text as a report: it is read or refused, and what was read is a text report and, written again, the same report.
-#![no_main]
 
 use std::path::Path;
 
 use aqlprobe::report::{Document, Report, TextStyle, json, text};
-use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bytes: &[u8]| {
+pub fn run(bytes: &[u8]) {
     let input = String::from_utf8_lossy(bytes);
     match Document::parse(&input, Path::new("report.json")) {
         Ok(Document::Verify(report)) => verify(&report),
         Ok(Document::Latency(_)) => {}
         Err(error) => assert!(!error.to_string().is_empty()),
     }
-});
+}
 
 fn verify(report: &Report) {
     text::write(report, TextStyle::PLAIN, &mut std::io::sink()).expect("a sink takes everything");

@@ -1,11 +1,9 @@
 //! Any bytes as the files of a KFD topology: the properties of a node and of its link, apart by a zero byte.
-#![no_main]
 
 use std::cell::LazyCell;
 use std::fs;
 
 use aqlprobe::kfd::topology;
-use libfuzzer_sys::fuzz_target;
 
 thread_local! {
     static ROOT: LazyCell<tempfile::TempDir> = LazyCell::new(|| {
@@ -15,7 +13,7 @@ thread_local! {
     });
 }
 
-fuzz_target!(|bytes: &[u8]| {
+pub fn run(bytes: &[u8]) {
     let mut files = bytes.splitn(2, |byte| *byte == 0);
     ROOT.with(|root| {
         let node = root.path().join("nodes/1");
@@ -30,4 +28,4 @@ fuzz_target!(|bytes: &[u8]| {
             Err(error) => assert!(!error.to_string().is_empty()),
         }
     });
-});
+}

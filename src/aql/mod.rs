@@ -8,6 +8,7 @@ pub(crate) mod cache_line;
 mod header;
 mod packet;
 mod ring;
+mod slot;
 mod sync;
 
 #[cfg(test)]
@@ -19,4 +20,5 @@ pub use packet::{
     BARRIER_DEPENDENCIES, BarrierAnd, BarrierOr, BarrierValue, DecodedPacket, KernelDispatch, Packet, PacketError, PacketWords,
     RawPacket, VENDOR_FORMAT_BARRIER_VALUE, ValueCondition,
 };
-pub use ring::{PACKET_BYTES, QueuePort, Reservation, ReserveError, Ring, Slot, SlotMemory, SoleProducer};
+pub use ring::{QueuePort, Reservation, ReserveError, Ring, SoleProducer};
+pub use slot::{PACKET_BYTES, Slot, SlotMemory};

@@ -8,15 +8,11 @@
 
 use std::num::NonZeroU32;
 use std::ops::Range;
-use std::ptr::NonNull;
 
-use super::cache_line::fetch_for_writing;
 use super::header::{Header, PacketType};
-use super::packet::{BARRIER_DEPENDENCIES, BarrierAnd, Packet, PacketWords};
-use super::sync::{AtomicU32, AtomicU64, BodyAccess, Mutex, MutexGuard, Ordering};
-
-/// Bytes of one packet.
-pub const PACKET_BYTES: usize = 64;
+use super::packet::{BARRIER_DEPENDENCIES, BarrierAnd, Packet};
+use super::slot::SlotMemory;
+use super::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
 
 /// The queue's indices and doorbell, wherever they live.
 pub trait QueuePort {
@@ -30,109 +26,6 @@ pub trait QueuePort {
     fn store_write_index(&self, index: u64);
     /// Tells the device that packets up to and including `index` are published, with release ordering.
     fn ring_doorbell(&self, index: u64);
-}
-
-/// The first word of a slot that the packet processor waits at.
-const INVALID_WORD: u32 = PacketType::Invalid as u32;
-
-/// Room for one packet, written as atomics because the device reads it at the same time.
-#[repr(C, align(64))]
-pub struct Slot {
-    /// Header and setup, by which a packet is published.
-    first: AtomicU32,
-    second: AtomicU32,
-    /// The rest, two words at a time: nobody looks at it while it is written.
-    pairs: [AtomicU64; 7],
-    body: BodyAccess,
-}
-
-#[cfg(not(loom))]
-const _: () = assert!(size_of::<Slot>() == PACKET_BYTES);
-
-impl Slot {
-    /// A slot that the packet processor will wait at.
-    #[must_use]
-    pub fn invalid() -> Self {
-        Self {
-            first: AtomicU32::new(INVALID_WORD),
-            second: AtomicU32::new(0),
-            pairs: std::array::from_fn(|_| AtomicU64::new(0)),
-            body: BodyAccess::new(),
-        }
-    }
-
-    #[inline(always)]
-    fn write_body(&self, words: &PacketWords) {
-        self.body.write();
-        self.second.store(words[1], Ordering::Relaxed);
-        for (pair, slot) in self.pairs.iter().enumerate() {
-            let (low, high) = (words[2 * pair + 2], words[2 * pair + 3]);
-            slot.store(u64::from(low) | u64::from(high) << 32, Ordering::Relaxed);
-        }
-    }
-
-    #[inline(always)]
-    fn publish(&self, first: u32) {
-        self.first.store(first, Ordering::Release);
-    }
-
-    /// Takes the packet as a packet processor does: `None` while it is invalid, else its words, the slot made invalid again.
-    /// The caller is the queue's one consumer and has not yet advanced the read index past this slot.
-    #[must_use]
-    pub fn consume(&self) -> Option<PacketWords> {
-        let first = self.first.load(Ordering::Acquire);
-        if PacketType::of_header(first as u16) == Ok(PacketType::Invalid) {
-            return None;
-        }
-        self.body.read();
-        let mut words = [0; 16];
-        (words[0], words[1]) = (first, self.second.load(Ordering::Relaxed));
-        for (pair, slot) in self.pairs.iter().enumerate() {
-            let both = slot.load(Ordering::Relaxed);
-            (words[2 * pair + 2], words[2 * pair + 3]) = (both as u32, (both >> 32) as u32);
-        }
-        self.first.store(INVALID_WORD, Ordering::Relaxed);
-        Some(words)
-    }
-}
-
-/// The packets of a queue in memory.
-///
-/// Invariant, promised to [`SlotMemory::new`]: the slots stay mapped for writing as long as this value lives, and this process
-/// touches them only through atomics.
-#[derive(Debug)]
-pub struct SlotMemory {
-    base: NonNull<Slot>,
-    packets: NonZeroU32,
-}
-
-// SAFETY: the slots are atomics that outlive the value (invariant), so any thread may use them.
-unsafe impl Send for SlotMemory {}
-// SAFETY: as above; all access goes through atomics.
-unsafe impl Sync for SlotMemory {}
-
-impl SlotMemory {
-    /// Wraps the ring at `base`. Returns `None` unless `packets` is a power of two, as every AQL queue's size is.
-    ///
-    /// # Safety
-    /// `base` points to `packets` consecutive slots that keep the invariant above.
-    #[must_use]
-    pub unsafe fn new(base: NonNull<Slot>, packets: u32) -> Option<Self> {
-        let packets = NonZeroU32::new(packets).filter(|packets| packets.is_power_of_two())?;
-        Some(Self { base, packets })
-    }
-
-    fn slot(&self, index: u64) -> &Slot {
-        let position = (index & u64::from(self.packets.get() - 1)) as usize;
-        // SAFETY: position < packets, so the slot lies in the ring, which lives as long as self (invariant).
-        unsafe { self.base.add(position).as_ref() }
-    }
-
-    /// Fetches the slot that is written next, while its producer has nothing better to do: the device wrote it last.
-    #[inline(always)]
-    fn expect_writing(&self, index: u64) {
-        fetch_for_writing(self.slot(index));
-    }
 }
 
 /// Why no slot was reserved. No index has moved.
@@ -203,12 +96,7 @@ impl<P: QueuePort> Ring<P> {
             self.check_room(write_index, requested)?;
             let found = self.port.cas_write_index(write_index, write_index + u64::from(requested));
             if found == write_index {
-                return Ok(Reservation {
-                    ring: self,
-                    first: write_index,
-                    next: write_index,
-                    end: write_index + u64::from(requested),
-                });
+                return Ok(Reservation::new(self, write_index, requested));
             }
             write_index = found;
         }
@@ -276,6 +164,18 @@ pub struct SoleProducer<'ring, P> {
 }
 
 impl<P: QueuePort> SoleProducer<'_, P> {
+    /// Reserves `packets` consecutive slots, or none.
+    ///
+    /// # Errors
+    /// [`ReserveError`]; never waits.
+    #[inline]
+    pub fn reserve(&mut self, packets: NonZeroU32) -> Result<Reservation<'_, P>, ReserveError> {
+        let first = self.ring.port.load_write_index();
+        self.ring.check_room(first, packets.get())?;
+        self.ring.port.store_write_index(first + u64::from(packets.get()));
+        Ok(Reservation::new(self.ring, first, packets.get()))
+    }
+
     /// Publishes one packet and rings the doorbell; returns the packet's index.
     ///
     /// # Errors
@@ -308,7 +208,11 @@ pub struct Reservation<'ring, P: QueuePort> {
     end: u64,
 }
 
-impl<P: QueuePort> Reservation<'_, P> {
+impl<'ring, P: QueuePort> Reservation<'ring, P> {
+    fn new(ring: &'ring Ring<P>, first: u64, packets: u32) -> Self {
+        Self { ring, first, next: first, end: first + u64::from(packets) }
+    }
+
     /// Packet indices reserved.
     pub fn indices(&self) -> Range<u64> {
         self.first..self.end
@@ -364,8 +268,10 @@ impl<P: QueuePort> Drop for Reservation<'_, P> {
 #[cfg(test)]
 #[cfg(not(loom))]
 mod tests {
+    use std::ptr::NonNull;
+
     use super::*;
-    use crate::aql::RawPacket;
+    use crate::aql::{RawPacket, Slot};
     use std::sync::atomic::AtomicU64;
 
     #[derive(Default)]
@@ -454,6 +360,23 @@ mod tests {
         ring.port().read.store(2, Ordering::Release);
         assert_eq!(ring.submit(&packet(9)), Ok(2));
         assert_eq!(*ring.port().doorbell.lock().unwrap(), [0, 1, 2]);
+    }
+
+    #[test]
+    fn a_sole_producers_batch_takes_slots_as_the_others_do() {
+        let (mut ring, slots) = ring(4);
+        let mut sole = ring.sole_producer();
+        let mut batch = sole.reserve(count(3)).unwrap();
+        assert_eq!((batch.indices(), batch.write(&packet(1)), batch.write(&packet(2))), (0..3, Some(0), Some(1)));
+        batch.ring();
+        assert_eq!(
+            PacketType::of_header(slots[2].consume().unwrap()[0] as u16),
+            Ok(PacketType::BarrierAnd),
+            "what was not written"
+        );
+        assert!(matches!(sole.reserve(count(2)).map(drop), Err(ReserveError::Full { free: 1, .. })));
+        assert_eq!(sole.submit(&packet(3)), Ok(3));
+        assert_eq!(*ring.port().doorbell.lock().unwrap(), [2, 3]);
     }
 
     #[test]

@@ -13,7 +13,8 @@ use loom::thread;
 
 use super::header::{Header, PacketType};
 use super::packet::{PacketWords, RawPacket};
-use super::ring::{QueuePort, Ring, Slot, SlotMemory};
+use super::ring::{QueuePort, Ring};
+use super::slot::{Slot, SlotMemory};
 
 /// The doorbell register: its value, and how often it was written.
 #[derive(Default)]

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use crate::aql::{
     BARRIER_DEPENDENCIES, BarrierAnd, BarrierBit, Dimensions, FenceScope, Header, KernelDispatch, Packet, PacketType, PacketWords,
-    RawPacket, ReserveError,
+    RawPacket, Reservation, ReserveError,
 };
-use crate::hsa::{Agent, Buffer, Condition, Deadline, Executable, Queue, Signal, WaitMode};
+use crate::hsa::{Agent, Buffer, Condition, Deadline, Executable, Queue, QueuePointer, Signal, WaitMode};
 use crate::kernels::Kernel;
 use crate::report::latency::{LatencyFence, LatencyMode, LatencySettings, LatencyWait};
 
@@ -34,11 +34,56 @@ pub enum Stamping {
     Off,
 }
 
+/// A queue, and whom its producer shares it with.
+#[derive(Debug)]
+enum Lane {
+    /// Nobody: slots are taken without asking others.
+    Alone(Box<Queue>),
+    /// Other producers.
+    Shared(Arc<Queue>),
+}
+
+impl Lane {
+    /// Of a queue that this producer holds; alone, if nobody else does.
+    fn of(queue: Arc<Queue>) -> Self {
+        Arc::try_unwrap(queue).map_or_else(Self::Shared, |queue| Self::Alone(Box::new(queue)))
+    }
+
+    fn queue(&self) -> &Queue {
+        match self {
+            Self::Alone(queue) => queue,
+            Self::Shared(queue) => queue,
+        }
+    }
+
+    /// Calls `publish` with reserved slots, or says why there are none.
+    fn reserve<Value>(
+        &mut self,
+        packets: NonZeroU32,
+        publish: impl FnOnce(Reservation<'_, QueuePointer>) -> Value,
+    ) -> Result<Value, ReserveError> {
+        match self {
+            Self::Alone(queue) => Ok(publish(queue.ring_mut().sole_producer().reserve(packets)?)),
+            Self::Shared(queue) => Ok(publish(queue.ring().reserve(packets)?)),
+        }
+    }
+}
+
+/// What a batch took the host, and the last of its packets.
+#[derive(Clone, Copy, Debug)]
+struct Published {
+    index: u64,
+    reserved: Instant,
+    write: Duration,
+    publish: Duration,
+    rung: Instant,
+}
+
 /// Publishes batches on one or more queues in turn, and waits for each.
 #[derive(Debug)]
 pub struct Submission {
     // The queues go first: what their packets name must outlive them.
-    queues: Vec<Arc<Queue>>,
+    lanes: Vec<Lane>,
     signal: Signal,
     /// A packet that announces nothing, and the last of a batch.
     silent: RawPacket,
@@ -116,7 +161,7 @@ impl Submission {
         Ok(Self {
             silent: RawPacket(packet(header, 0)?),
             last: RawPacket(packet(last, signal.handle())?),
-            queues,
+            lanes: queues.into_iter().map(Lane::of).collect(),
             signal,
             batch,
             wait: wait_mode(settings.wait),
@@ -133,16 +178,17 @@ impl Submission {
 impl Probe for Submission {
     fn prepare(&mut self) -> Result<(), Stop> {
         self.signal.store_relaxed(1);
-        self.turn = (self.turn + 1) % self.queues.len().max(1);
+        self.turn = (self.turn + 1) % self.lanes.len().max(1);
         Ok(())
     }
 
     fn trip(&mut self) -> Result<Trip, Stop> {
-        let queue = &self.queues[self.turn];
+        let (batch, silent, last) = (self.batch, &self.silent, &self.last);
+        let lane = &mut self.lanes[self.turn];
         let start = Instant::now();
-        let mut reservation = loop {
-            match queue.ring().reserve(self.batch) {
-                Ok(reservation) => break reservation,
+        let published = loop {
+            match lane.reserve(batch, |reservation| publish(reservation, silent, last)) {
+                Ok(published) => break published,
                 Err(error @ ReserveError::LargerThanRing { .. }) => return Err(Stop::Failed(error.to_string())),
                 Err(error @ ReserveError::Full { .. }) => {
                     if start.elapsed() > self.patience.whole {
@@ -152,21 +198,8 @@ impl Probe for Submission {
                 }
             }
         };
-        let index = reservation.indices().end - 1;
-        let reserved = Instant::now();
-        let (mut write, mut publish, mut step) = (Duration::ZERO, Duration::ZERO, reserved);
-        for packet in 1..=self.batch.get() {
-            let packet = if packet == self.batch.get() { &self.last } else { &self.silent };
-            let mut written = step;
-            reservation.write_and(packet, || written = Instant::now());
-            let published = Instant::now();
-            write += written.saturating_duration_since(step);
-            publish += published.saturating_duration_since(written);
-            step = published;
-        }
-        reservation.ring();
-        let rung = Instant::now();
-        let awaited = Awaited { signal: &self.signal, queue, index, since: rung };
+        let Published { index, reserved, write, publish, rung } = published;
+        let awaited = Awaited { signal: &self.signal, queue: lane.queue(), index, since: rung };
         let seen = awaited.wait(self.wait, self.patience)?;
         let device = match self.stamping {
             Stamping::On => self.agent.dispatch_time(&self.signal).ok().filter(|time| time.start.0 != 0 && time.end >= time.start),
@@ -174,6 +207,24 @@ impl Probe for Submission {
         };
         Ok(Trip { due: start, start, steps: Some(Steps { reserved, write, publish, rung, device }), seen })
     }
+}
+
+/// Fills reserved slots and rings, with the time at each step.
+fn publish(mut reservation: Reservation<'_, QueuePointer>, silent: &RawPacket, last: &RawPacket) -> Published {
+    let reserved = Instant::now();
+    let index = reservation.indices().end - 1;
+    let (mut write, mut publish, mut step) = (Duration::ZERO, Duration::ZERO, reserved);
+    while reservation.remaining() > 0 {
+        let packet = if reservation.remaining() == 1 { last } else { silent };
+        let mut written = step;
+        reservation.write_and(packet, || written = Instant::now());
+        let published = Instant::now();
+        write += written.saturating_duration_since(step);
+        publish += published.saturating_duration_since(written);
+        step = published;
+    }
+    reservation.ring();
+    Published { index, reserved, write, publish, rung: Instant::now() }
 }
 
 /// A completion on its way.

@@ -84,11 +84,13 @@ fn probes(
     let arguments = Buffer::allocate(&runtime.host_pool(PoolUse::KernelArguments)?, bytes, &[agent])?;
     arguments.fill_u64(0);
     let material = Material { agent: agent.clone(), code: code.clone(), arguments: Arc::new(arguments), patience, stamping };
-    let probes = (0..settings.producers)
-        .map(|producer| {
-            let own = own_queues(&queues, producer as usize, settings.producers as usize);
-            Submission::new(&material, settings, own).map(|probe| Box::new(probe) as Box<dyn Probe + Send>)
-        })
+    let shares: Vec<_> =
+        (0..settings.producers as usize).map(|producer| own_queues(&queues, producer, settings.producers as usize)).collect();
+    // From here on a queue of one producer is held by that one only.
+    drop(queues);
+    let probes = shares
+        .into_iter()
+        .map(|own| Submission::new(&material, settings, own).map(|probe| Box::new(probe) as Box<dyn Probe + Send>))
         .collect::<Result<_, _>>()?;
     Ok((probes, doorbell))
 }

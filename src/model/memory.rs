@@ -92,6 +92,10 @@ pub enum Access {
     Execute,
 }
 
+impl Access {
+    const KINDS: usize = 4;
+}
+
 impl fmt::Display for Access {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
@@ -275,7 +279,11 @@ impl MemoryMap {
     /// A consistent view for a burst of accesses. It blocks [`Self::unmap`], so keep it for a quantum, not longer.
     #[must_use]
     pub fn view(&self) -> MapView<'_> {
-        MapView { mappings: self.mappings.read().unwrap_or_else(PoisonError::into_inner), last_hit: Cell::new(0) }
+        MapView {
+            mappings: self.mappings.read().unwrap_or_else(PoisonError::into_inner),
+            last_hits: Default::default(),
+            hits_before: Default::default(),
+        }
     }
 }
 
@@ -291,7 +299,10 @@ impl Mappings {
 #[derive(Debug)]
 pub struct MapView<'map> {
     mappings: RwLockReadGuard<'map, Mappings>,
-    last_hit: Cell<usize>,
+    /// The mapping of the last access of each kind: a kernel that copies reads and writes by turns.
+    last_hits: [Cell<usize>; Access::KINDS],
+    /// Mappings of accesses before those: a kernel's arguments and what it reads take turns.
+    hits_before: [Cell<usize>; 3],
 }
 
 impl MapView<'_> {
@@ -313,11 +324,33 @@ impl MapView<'_> {
     /// and in this process, or when one of them forbids it.
     #[inline(always)]
     pub fn window(&self, va: GpuVa, length: u64, access: Access) -> Result<Window<'_>, MemoryFault> {
-        if let Some(mapping) = self.mappings.sorted.get(self.last_hit.get())
-            && let Some(offset) = mapping.offset_of(va, length)
-            && mapping.protection.allows(access)
-        {
-            return Ok(Window::new(mapping, offset, length, access));
+        if let Some(window) = self.window_in(self.last_hit(access).get(), va, length, access) {
+            return Ok(window);
+        }
+        self.window_elsewhere(va, length, access)
+    }
+
+    #[inline(always)]
+    const fn last_hit(&self, access: Access) -> &Cell<usize> {
+        &self.last_hits[access as usize]
+    }
+
+    /// The window, if the mapping at `index` holds the whole access and allows it.
+    #[inline(always)]
+    fn window_in(&self, index: usize, va: GpuVa, length: u64, access: Access) -> Option<Window<'_>> {
+        let mapping = self.mappings.sorted.get(index)?;
+        let offset = mapping.offset_of(va, length)?;
+        mapping.protection.allows(access).then(|| Window::new(mapping, offset, length, access))
+    }
+
+    #[inline(never)]
+    fn window_elsewhere(&self, va: GpuVa, length: u64, access: Access) -> Result<Window<'_>, MemoryFault> {
+        for before in &self.hits_before {
+            let index = before.get();
+            if let Some(window) = self.window_in(index, va, length, access) {
+                before.set(self.last_hit(access).replace(index));
+                return Ok(window);
+            }
         }
         self.search(va, length, access)
     }
@@ -333,7 +366,8 @@ impl MapView<'_> {
         if reached < length {
             return Err(fault(FaultReason::Unmapped));
         }
-        self.last_hit.set(index);
+        let [newest, second, oldest] = &self.hits_before;
+        oldest.set(second.replace(newest.replace(self.last_hit(access).replace(index))));
         Ok(Window::new(mapping, offset, length, access))
     }
 

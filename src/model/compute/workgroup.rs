@@ -225,10 +225,13 @@ fn set_separate_ids(wave: &mut Wave, number: usize, workgroup: &Workgroup, start
 
 /// v0 holds x in bits 9:0, y in bits 19:10, z in bits 29:20; a dimension that the kernel does not ask for is zero.
 fn set_packed_ids(wave: &mut Wave, number: usize, workgroup: &Workgroup, start: &StartState) {
+    if start.descriptor.work_item_dimensions() == 1 {
+        workgroup.fill_ids(number, start.wave_size, [Some(wave.vector_mut(VectorRegister(0))), None, None]);
+        return;
+    }
     let mut rows = [Row::ZERO; 3];
     let [x, y, z] = &mut rows;
     let (second, third) = match start.descriptor.work_item_dimensions() {
-        1 => (None, None),
         2 => (Some(y), None),
         _ => (Some(y), Some(z)),
     };

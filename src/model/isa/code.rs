@@ -28,12 +28,15 @@ pub struct Step {
 pub struct Block {
     /// Address of the first instruction.
     pub start: GpuVa,
-    /// At least one instruction.
+    /// At least one instruction. Those that do nothing are left out where others follow.
     pub steps: Box<[Step]>,
 }
 
-/// Instructions in a block at most, so that `offset` and `next` fit and a wave's turn ends in time.
+/// Instructions in a block at most, so that a wave's turn ends in time.
 const LONGEST_BLOCK: usize = 512;
+
+/// Bytes of code in a block, some instructions' length more or less, so that `offset` and `next` fit.
+const LONGEST_BLOCK_BYTES: u16 = 16 * 1024;
 
 /// Entries of the table in front of the map; a power of two.
 const LOOKASIDE: usize = 256;
@@ -115,9 +118,12 @@ fn decode_block(target: Target, start: GpuVa, view: &MapView<'_>) -> Result<Bloc
     while steps.len() < LONGEST_BLOCK {
         match decode_step(target, start, offset, view) {
             Ok(step) => {
-                steps.push(step);
                 offset = step.next;
-                if step.instruction.ends_block() {
+                let idles = step.instruction == Instruction::Nothing;
+                if !idles || offset >= LONGEST_BLOCK_BYTES {
+                    steps.push(step);
+                }
+                if step.instruction.ends_block() || offset >= LONGEST_BLOCK_BYTES {
                     break;
                 }
             }

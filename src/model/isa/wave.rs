@@ -16,6 +16,38 @@ impl Row {
     pub const ZERO: Self = Self([0; LANES]);
 }
 
+/// Lanes in half a row: four registers of a host with AVX2, so that a result need not lie in memory before it is in its row.
+pub(crate) const HALF: usize = LANES / 2;
+
+/// Which half of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Half {
+    /// Lanes 0 to 31.
+    Low,
+    /// Lanes 32 to 63.
+    High,
+}
+
+impl Half {
+    /// Its bits of a mask with a bit for each lane.
+    #[inline(always)]
+    pub(crate) const fn of_mask(self, mask: u64) -> u32 {
+        match self {
+            Self::Low => mask as u32,
+            Self::High => (mask >> 32) as u32,
+        }
+    }
+
+    /// These bits at their place in a mask with a bit for each lane.
+    #[inline(always)]
+    pub(crate) const fn in_mask(self, bits: u32) -> u64 {
+        match self {
+            Self::Low => bits as u64,
+            Self::High => (bits as u64) << 32,
+        }
+    }
+}
+
 const VECTOR_REGISTERS: usize = 256;
 
 /// Registers and program counter of a wavefront.
@@ -220,6 +252,39 @@ impl Wave {
             ScalarSource::Register(register) => self.scalar_pair(register),
             ScalarSource::Constant(value) => value,
             _ => u64::from(self.word(source)),
+        }
+    }
+
+    /// The halves of a row that hold lanes: one for a wave of 32.
+    #[inline(always)]
+    pub(crate) fn halves(&self) -> impl Iterator<Item = Half> + use<> {
+        let second = (self.size == WaveSize::Lanes64).then_some(Half::High);
+        std::iter::once(Half::Low).chain(second)
+    }
+
+    /// Half a vector register.
+    #[inline(always)]
+    pub(crate) fn half(&self, register: VectorRegister, half: Half) -> &[u32; HALF] {
+        let [low, high] = self.vector(register).0.as_chunks().0 else { unreachable!("a row has two halves") };
+        match half {
+            Half::Low => low,
+            Half::High => high,
+        }
+    }
+
+    /// Writes the active lanes of half a vector register.
+    #[inline(always)]
+    pub(crate) fn write_active_half(&mut self, register: VectorRegister, half: Half, values: &[u32; HALF]) {
+        let (full, lanes) = (self.is_full(), half.of_mask(self.exec()));
+        let [low, high] = self.vector_mut(register).0.as_chunks_mut().0 else { unreachable!("a row has two halves") };
+        let row = match half {
+            Half::Low => low,
+            Half::High => high,
+        };
+        if full {
+            *row = *values;
+        } else {
+            blend(row, values, lanes);
         }
     }
 

@@ -8,6 +8,7 @@ mod flat;
 mod float;
 mod integer;
 mod lds;
+mod mask;
 mod packed;
 mod private;
 mod rows;

@@ -325,8 +325,9 @@ pub(super) fn load(
 ) -> Result<(), Stop> {
     let in_register = offset.register.map_or(0, |register| u64::from(wave.scalar(register)));
     // The two lowest bits of a scalar address do not exist.
-    let parts = [wave.scalar_pair(base), in_register, i64::from(offset.bytes).cast_unsigned()].map(|part| part & !3);
-    let address = GpuVa(parts.into_iter().fold(0, u64::wrapping_add));
+    let whole = |part: u64| part & !3;
+    let offset = whole(in_register).wrapping_add(whole(i64::from(offset.bytes).cast_unsigned()));
+    let address = GpuVa(whole(wave.scalar_pair(base)).wrapping_add(offset));
     match words {
         1 => load_words::<1>(wave, bus, destination, address),
         2 => load_words::<2>(wave, bus, destination, address),

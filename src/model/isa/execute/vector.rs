@@ -1,11 +1,12 @@
 //! Vector unit: what involves masks, carries, 64-bit values or single lanes.
 
-use super::rows::{Values, bits_of, combine, mask_of, read, read_wide, wide};
+use super::mask::{bits_of_half, mask_of_half};
+use super::rows::{Values, combine, mask_of, read, read_half, read_wide, read_wide_half, wide};
 use super::scalar::related;
 use crate::model::isa::LANES;
 use crate::model::isa::instruction::{CarryOp, CompareEffect, FloatPredicate, MaskHalf, Relation, Shift64, Signedness, VectorTest};
 use crate::model::isa::operand::{ScalarRegister, ScalarSource, VectorRegister, VectorSource};
-use crate::model::isa::wave::Wave;
+use crate::model::isa::wave::{HALF, Half, Wave};
 
 #[inline(always)]
 pub(super) fn carry(
@@ -16,56 +17,70 @@ pub(super) fn carry(
     [a, b]: [VectorSource; 2],
     carry_in: ScalarRegister,
 ) {
-    let (values, carries) = match op {
-        CarryOp::Add => {
-            let sums = combine(wave, a, b, u32::wrapping_add);
-            (sums, mask_of(&combine(wave, a, b, |a, b| u32::from(a.checked_add(b).is_none()))))
-        }
-        CarryOp::Subtract => subtract(wave, a, b),
-        CarryOp::SubtractReversed => subtract(wave, b, a),
-        CarryOp::AddCarry => {
-            let (a, b, carry) = (read(wave, a), read(wave, b), bits_of(wave.mask(carry_in)));
-            let (mut sums, mut carries) = ([0; LANES], [0; LANES]);
-            for lane in 0..LANES {
-                let partial = a[lane].wrapping_add(b[lane]);
-                sums[lane] = partial.wrapping_add(carry[lane]);
-                carries[lane] = u32::from(partial < a[lane]) | u32::from(sums[lane] < partial);
-            }
-            (sums, mask_of(&carries))
-        }
-        CarryOp::SubtractBorrow => subtract_borrow(wave, a, b, carry_in),
-        CarryOp::SubtractBorrowReversed => subtract_borrow(wave, b, a, carry_in),
+    let carry_in = match op {
+        CarryOp::Add | CarryOp::Subtract | CarryOp::SubtractReversed => 0,
+        CarryOp::AddCarry | CarryOp::SubtractBorrow | CarryOp::SubtractBorrowReversed => wave.mask(carry_in),
     };
     let active = wave.exec();
-    wave.write_active(destination, &values);
+    let carries = match op {
+        CarryOp::Add => carry_halves(wave, destination, [a, b], carry_in, |a, b, _| with_bit(a.overflowing_add(b))),
+        CarryOp::Subtract => carry_halves(wave, destination, [a, b], carry_in, |a, b, _| with_bit(a.overflowing_sub(b))),
+        CarryOp::SubtractReversed => carry_halves(wave, destination, [b, a], carry_in, |a, b, _| with_bit(a.overflowing_sub(b))),
+        CarryOp::AddCarry => carry_halves(wave, destination, [a, b], carry_in, |a, b, carry| {
+            let partial = a.wrapping_add(b);
+            let sum = partial.wrapping_add(carry);
+            (sum, u32::from(partial < a) | u32::from(sum < partial))
+        }),
+        CarryOp::SubtractBorrow => carry_halves(wave, destination, [a, b], carry_in, subtract_borrow),
+        CarryOp::SubtractBorrowReversed => carry_halves(wave, destination, [b, a], carry_in, subtract_borrow),
+    };
     wave.set_mask(carry_out, carries & active);
 }
 
 #[inline(always)]
-fn subtract(wave: &Wave, a: VectorSource, b: VectorSource) -> (Values, u64) {
-    (combine(wave, a, b, u32::wrapping_sub), mask_of(&combine(wave, a, b, |a, b| u32::from(a < b))))
+fn with_bit((value, carry): (u32, bool)) -> (u32, u32) {
+    (value, u32::from(carry))
 }
 
 #[inline(always)]
-fn subtract_borrow(wave: &Wave, a: VectorSource, b: VectorSource, borrow_in: ScalarRegister) -> (Values, u64) {
-    let (a, b, borrow) = (read(wave, a), read(wave, b), bits_of(wave.mask(borrow_in)));
-    let (mut differences, mut borrows) = ([0; LANES], [0; LANES]);
-    for lane in 0..LANES {
-        let partial = a[lane].wrapping_sub(b[lane]);
-        differences[lane] = partial.wrapping_sub(borrow[lane]);
-        borrows[lane] = u32::from(a[lane] < b[lane]) | u32::from(partial < borrow[lane]);
+fn subtract_borrow(a: u32, b: u32, borrow: u32) -> (u32, u32) {
+    let partial = a.wrapping_sub(b);
+    (partial.wrapping_sub(borrow), u32::from(a < b) | u32::from(partial < borrow))
+}
+
+/// Writes the sums of the active lanes and gives the carries of all.
+#[inline(always)]
+fn carry_halves(
+    wave: &mut Wave,
+    destination: VectorRegister,
+    [a, b]: [VectorSource; 2],
+    carry_in: u64,
+    sum: impl Fn(u32, u32, u32) -> (u32, u32),
+) -> u64 {
+    let mut mask = 0;
+    for half in wave.halves() {
+        let (a, b, carry) = (read_half(wave, a, half), read_half(wave, b, half), bits_of_half(half.of_mask(carry_in)));
+        let (mut sums, mut carries) = ([0; HALF], [0; HALF]);
+        for lane in 0..HALF {
+            (sums[lane], carries[lane]) = sum(a[lane], b[lane], carry[lane]);
+        }
+        mask |= half.in_mask(mask_of_half(&carries));
+        wave.write_active_half(destination, half, &sums);
     }
-    (differences, mask_of(&borrows))
+    mask
 }
 
 #[inline(always)]
 pub(super) fn select(wave: &mut Wave, destination: VectorRegister, a: VectorSource, b: VectorSource, mask: ScalarRegister) {
-    let (a, b, chosen) = (read(wave, a), read(wave, b), bits_of(wave.mask(mask)));
-    let mut values = [0; LANES];
-    for lane in 0..LANES {
-        values[lane] = if chosen[lane] == 0 { a[lane] } else { b[lane] };
+    let mask = wave.mask(mask);
+    for half in wave.halves() {
+        let (a, b, chosen) = (read_half(wave, a, half), read_half(wave, b, half), bits_of_half(half.of_mask(mask)));
+        let mut values = [0; HALF];
+        for lane in 0..HALF {
+            values[lane] = if chosen[lane] == 0 { a[lane] } else { b[lane] };
+        }
+        wave.write_active_half(destination, half, &values);
     }
-    wave.write_active(destination, &values);
 }
 
 #[inline(never)]
@@ -119,23 +134,78 @@ pub(super) fn shift_left_add64(
     amount: VectorSource,
     addend: VectorSource,
 ) {
-    let ((low, high), amount, (addend_low, addend_high)) = (read_wide(wave, value), read(wave, amount), read_wide(wave, addend));
-    write_wide(wave, destination, |lane| {
-        (wide(low[lane], high[lane]) << (amount[lane] & 7)).wrapping_add(wide(addend_low[lane], addend_high[lane]))
-    });
+    for half in wave.halves() {
+        let ((low, high), amount) = (read_wide_half(wave, value, half), read_half(wave, amount, half));
+        let (addend_low, addend_high) = read_wide_half(wave, addend, half);
+        write_words_half(wave, destination, half, |lane| {
+            let (low, high) = shifted_left([low[lane], high[lane]], amount[lane] & 7);
+            let (sum, carry) = low.overflowing_add(addend_low[lane]);
+            (sum, high.wrapping_add(addend_high[lane]).wrapping_add(u32::from(carry)))
+        });
+    }
+}
+
+/// Writes low and high words of half a wave.
+#[inline(always)]
+fn write_words_half(wave: &mut Wave, destination: VectorRegister, half: Half, values: impl Fn(usize) -> (u32, u32)) {
+    let (mut low, mut high) = ([0; HALF], [0; HALF]);
+    for lane in 0..HALF {
+        (low[lane], high[lane]) = values(lane);
+    }
+    wave.write_active_half(destination, half, &low);
+    wave.write_active_half(destination.plus(1), half, &high);
 }
 
 #[inline(always)]
 pub(super) fn shift64(wave: &mut Wave, op: Shift64, destination: VectorRegister, amount: VectorSource, value: VectorSource) {
-    let (amount, (low, high)) = (read(wave, amount), read_wide(wave, value));
-    let value = |lane| wide(low[lane], high[lane]);
-    match op {
-        Shift64::Left => write_wide(wave, destination, |lane| value(lane) << (amount[lane] & 63)),
-        Shift64::Right => write_wide(wave, destination, |lane| value(lane) >> (amount[lane] & 63)),
-        Shift64::RightSigned => {
-            write_wide(wave, destination, |lane| (value(lane).cast_signed() >> (amount[lane] & 63)).cast_unsigned());
+    for half in wave.halves() {
+        let (amount, (low, high)) = (read_half(wave, amount, half), read_wide_half(wave, value, half));
+        match op {
+            Shift64::Left => write_words_half(wave, destination, half, |lane| {
+                let (near_low, near_high) = shifted_left([low[lane], high[lane]], amount[lane] & 31);
+                if reaches_other_word(amount[lane]) { (0, near_low) } else { (near_low, near_high) }
+            }),
+            Shift64::Right => write_words_half(wave, destination, half, |lane| {
+                let distance = amount[lane] & 31;
+                let near_high = high[lane] >> distance;
+                if reaches_other_word(amount[lane]) {
+                    (near_high, 0)
+                } else {
+                    (shifted_right_low([low[lane], high[lane]], distance), near_high)
+                }
+            }),
+            Shift64::RightSigned => write_words_half(wave, destination, half, |lane| {
+                let (distance, high) = (amount[lane] & 31, high[lane].cast_signed());
+                let near_high = (high >> distance).cast_unsigned();
+                if reaches_other_word(amount[lane]) {
+                    (near_high, (high >> 31).cast_unsigned())
+                } else {
+                    (shifted_right_low([low[lane], high.cast_unsigned()], distance), near_high)
+                }
+            }),
         }
     }
+}
+
+// Shifts of 64 bits by words: a host's row of 32-bit words need not be spread over two rows of 64-bit ones and back.
+
+/// Whether a shift of 64 bits by this amount, of which six bits count, moves one word wholly out of its place.
+#[inline(always)]
+const fn reaches_other_word(amount: u32) -> bool {
+    amount & 32 != 0
+}
+
+/// Low and high word of a shift to the left by less than 32.
+#[inline(always)]
+const fn shifted_left([low, high]: [u32; 2], distance: u32) -> (u32, u32) {
+    // In two steps, because a shift by all 32 bits is none.
+    (low << distance, high << distance | low >> 1 >> (31 - distance))
+}
+
+/// Low word of a shift to the right by less than 32.
+#[inline(always)]
+const fn shifted_right_low([low, high]: [u32; 2], distance: u32) -> u32 {
+    low >> distance | high << 1 << (31 - distance)
 }
 
 #[inline(always)]

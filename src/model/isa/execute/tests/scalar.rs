@@ -1,6 +1,8 @@
 //! SOP1, SOP2, SOPC, SOPK, SOPP and SMEM.
 
-use super::{Bench, CODE, DATA};
+use super::{Bench, CODE, DATA, Pause, s_endpgm};
+use crate::model::isa::WaveFault;
+use crate::model::target::Target;
 
 #[test]
 fn a_64_bit_addition_carries_through_scc() {
@@ -376,4 +378,25 @@ fn the_hardware_id_is_read_by_field_and_the_clock_moves_forward() {
     ]);
     assert_eq!((bench.s(0), bench.s(1)), (0x2a, 0x2a35));
     assert!(bench.s64(2) != 0 && bench.s64(4) >= bench.s64(2));
+}
+
+/// GCN3 "S_NOP".
+#[test]
+fn idle_instructions_are_passed_however_many_there_are() {
+    const S_NOP: u32 = 0xbf80_0000;
+    const S_MOVK_I32_S0_7: u32 = 0xb000_0007;
+    for count in [1, 600, 5000, 40_000] {
+        let mut code = vec![S_NOP; count];
+        code.extend([S_MOVK_I32_S0_7, S_NOP, s_endpgm(Target::Gfx803)]);
+        let mut bench = Bench::new();
+        assert_eq!(bench.pause(&code, &mut 100_000), Pause::Ended, "{count} of them");
+        assert_eq!(bench.s(0), 7);
+    }
+}
+
+#[test]
+fn a_fault_behind_idle_instructions_names_its_own_address() {
+    let mut bench = Bench::new();
+    let pause = bench.pause(&[0xbf80_0000, 0xbf80_0000, 0xffff_ffff], &mut 10);
+    assert!(matches!(pause, Pause::Failed(WaveFault::IllegalInstruction { pc, .. }) if pc == CODE + 8), "{pause:?}");
 }
