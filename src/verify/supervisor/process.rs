@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
+use std::marker::PhantomData;
 use std::ops::ControlFlow;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -22,7 +23,7 @@ use crate::rocr::Surroundings;
 use crate::verify::error::VerifyError;
 use crate::verify::event::{Gate, WorkerEvent, WorkerPlan};
 
-use super::lines;
+use super::lines::{self, PipeLines, Said};
 
 /// What a worker says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,10 +83,6 @@ const KEPT_LINES: usize = 12;
 const KEPT_CHARACTERS: usize = 300;
 /// An event of more is none.
 const MOST_EVENT_BYTES: usize = 16 << 20;
-/// So many messages wait at most; a worker that says more has to wait itself.
-const MOST_MESSAGES: usize = 64;
-/// How long a worker that is gone may seem to have more to say: its last events may still be on their way.
-const ECHO: Duration = Duration::from_millis(250);
 /// More bytes than a runtime that logs its every call writes in a run.
 const FLOOD_BYTES: u64 = 16 << 20;
 
@@ -118,7 +115,7 @@ impl Launcher {
     pub fn start<P, E>(&self, command: &'static str, plan: &P, gate: Gate) -> Result<WorkerProcess<E>, VerifyError>
     where
         P: Serialize,
-        E: DeserializeOwned + Send + 'static,
+        E: DeserializeOwned,
     {
         let stdin = match gate {
             Gate::Open => Stdio::null(),
@@ -138,41 +135,20 @@ impl Launcher {
             .process_group(0)
             .spawn()
             .map_err(|error| VerifyError::Worker(not_started(&error)))?;
-        let (sender, messages) = mpsc::sync_channel(MOST_MESSAGES);
-        let spilled = Arc::new(AtomicU64::new(0));
-        let (stdout, chatter) = (child.stdout.take(), Arc::clone(&spilled));
-        let listening = listen(move || {
-            let Some(stdout) = stdout else { return };
-            lines::for_each(Counted { stream: stdout, read: &chatter }, MOST_EVENT_BYTES, |line| {
-                let message = match serde_json::from_slice(line) {
-                    Ok(event) => {
-                        chatter.fetch_sub(line.len() as u64, Ordering::Relaxed);
-                        Message::Event(event)
-                    }
-                    Err(_) => Message::Garbage(cut(line)),
-                };
-                match sender.send(message) {
-                    Ok(()) => ControlFlow::Continue(()),
-                    Err(_) => ControlFlow::Break(()),
-                }
-            });
-        });
-        let complaints = Arc::new(Mutex::new(VecDeque::new()));
+        let events = child.stdout.take().map(|stdout| PipeLines::new(stdout, MOST_EVENT_BYTES));
+        let (complaints, complained) = (Arc::new(Mutex::new(VecDeque::new())), Arc::new(AtomicU64::new(0)));
         let (said_all, end_of_words) = mpsc::channel();
-        let (stderr, complained) = (child.stderr.take(), Arc::clone(&spilled));
-        let kept = Arc::clone(&complaints);
-        let listening = listening.and_then(|()| {
-            listen(move || {
-                if let Some(stderr) = stderr {
-                    keep_last_lines(Counted { stream: stderr, read: &complained }, &kept);
-                }
-                // Nobody may be waiting for it.
-                let _ = said_all.send(());
-            })
+        let (stderr, kept, read) = (child.stderr.take(), Arc::clone(&complaints), Arc::clone(&complained));
+        let listening = listen(move || {
+            if let Some(stderr) = stderr {
+                keep_last_lines(Counted { stream: stderr, read: &read }, &kept);
+            }
+            // Nobody may be waiting for it.
+            let _ = said_all.send(());
         });
         let gate = child.stdin.take();
         // Dropped, and with it the child killed, when there is nobody to listen to it.
-        let worker = WorkerProcess { child, messages, complaints, end_of_words, gate, gone: None, spilled };
+        let worker = WorkerProcess { child, events, event_bytes: 0, complaints, complained, end_of_words, gate, kind: PhantomData };
         listening
             .map(|()| worker)
             .map_err(|error| VerifyError::Worker(format!("no thread can be started to listen to it: {error}; may this user start no more (ulimit -u), or is there no memory (ulimit -v)?")))
@@ -254,14 +230,16 @@ fn keep_last_lines(stream: impl Read, kept: &Mutex<VecDeque<String>>) {
 #[derive(Debug)]
 pub struct WorkerProcess<E = WorkerEvent> {
     child: Child,
-    messages: Receiver<Message<E>>,
+    /// Its stdout; `None` where it has none.
+    events: Option<PipeLines<ChildStdout>>,
+    /// Bytes read from it that were events.
+    event_bytes: u64,
     complaints: Arc<Mutex<VecDeque<String>>>,
+    /// Bytes read from its stderr.
+    complained: Arc<AtomicU64>,
     end_of_words: Receiver<()>,
     gate: Option<ChildStdin>,
-    /// Since when it is known to have ended, while its stdout is still open.
-    gone: Option<Instant>,
-    /// Bytes read that are no events.
-    spilled: Arc<AtomicU64>,
+    kind: PhantomData<fn() -> E>,
 }
 
 impl<E> WorkerProcess<E> {
@@ -286,28 +264,8 @@ impl<E> WorkerProcess<E> {
         !matches!(waitid(WaitId::Pid(Pid::from_child(&self.child)), options), Ok(None))
     }
 
-    /// Kills whatever the worker has started: it leads a process group of its own, whose id stays taken until it is reaped.
-    fn kill_group(&self) {
-        // It can only fail when nobody is there.
-        let _ = kill_process_group(Pid::from_child(&self.child), ProcessSignal::KILL);
-    }
-}
-
-impl<E> Worker<E> for WorkerProcess<E> {
-    fn next(&mut self, wait: Duration) -> Option<Message<E>> {
-        match self.messages.recv_timeout(wait) {
-            Ok(message) => Some(message),
-            // A process that it started may hold its stdout open after it.
-            Err(RecvTimeoutError::Timeout) => {
-                let gone = self.gone.or_else(|| self.has_ended().then(Instant::now));
-                self.gone = gone;
-                gone.is_some_and(|since| since.elapsed() >= ECHO).then_some(Message::Closed)
-            }
-            Err(RecvTimeoutError::Disconnected) => Some(Message::Closed),
-        }
-    }
-
-    fn end(&mut self, grace: Duration) -> Ending {
+    /// See [`Worker::end`].
+    fn finish(&mut self, grace: Duration) -> Ending {
         let status = self.wait(grace).or_else(|| {
             self.kill_group();
             self.wait(KILL_GRACE)
@@ -321,6 +279,36 @@ impl<E> Worker<E> for WorkerProcess<E> {
         }
     }
 
+    /// Kills whatever the worker has started: it leads a process group of its own, whose id stays taken until it is reaped.
+    fn kill_group(&self) {
+        // It can only fail when nobody is there.
+        let _ = kill_process_group(Pid::from_child(&self.child), ProcessSignal::KILL);
+    }
+}
+
+impl<E: DeserializeOwned> Worker<E> for WorkerProcess<E> {
+    fn next(&mut self, wait: Duration) -> Option<Message<E>> {
+        // Asked before its stdout is read: whatever it said before its end is then found there, however busy the machine is. A process that
+        // it started may hold its stdout open after it.
+        let ended = self.has_ended();
+        let Some(events) = &mut self.events else { return Some(Message::Closed) };
+        match events.next(if ended { Duration::ZERO } else { wait }) {
+            Said::Line(line) => Some(match serde_json::from_slice(line) {
+                Ok(event) => {
+                    self.event_bytes += line.len() as u64;
+                    Message::Event(event)
+                }
+                Err(_) => Message::Garbage(cut(line)),
+            }),
+            Said::End => Some(Message::Closed),
+            Said::Nothing => ended.then_some(Message::Closed),
+        }
+    }
+
+    fn end(&mut self, grace: Duration) -> Ending {
+        self.finish(grace)
+    }
+
     fn proceed(&mut self) {
         if let Some(mut gate) = self.gate.take() {
             // A worker that is gone is noticed by its silence.
@@ -329,7 +317,8 @@ impl<E> Worker<E> for WorkerProcess<E> {
     }
 
     fn flood(&self) -> Option<u64> {
-        Some(self.spilled.load(Ordering::Relaxed)).filter(|bytes| *bytes > FLOOD_BYTES)
+        let said = self.events.as_ref().map_or(0, PipeLines::bytes) - self.event_bytes;
+        Some(said + self.complained.load(Ordering::Relaxed)).filter(|bytes| *bytes > FLOOD_BYTES)
     }
 
     fn complaints(&self) -> Vec<String> {
@@ -339,7 +328,7 @@ impl<E> Worker<E> for WorkerProcess<E> {
 
 impl<E> Drop for WorkerProcess<E> {
     fn drop(&mut self) {
-        self.end(Duration::ZERO);
+        self.finish(Duration::ZERO);
     }
 }
 
@@ -355,12 +344,21 @@ fn describe(status: ExitStatus) -> String {
 mod tests {
     use super::*;
 
-    fn shell(script: &str) -> WorkerProcess {
+    fn shell(script: &str) -> WorkerProcess<String> {
         let mut command = Command::new("sh");
         command.args(["-c", script]).stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0);
-        let child = command.spawn().unwrap();
-        let (messages, end_of_words) = (mpsc::channel().1, mpsc::channel().1);
-        WorkerProcess { child, messages, complaints: Arc::default(), end_of_words, gate: None, gone: None, spilled: Arc::default() }
+        let mut child = command.spawn().unwrap();
+        let events = child.stdout.take().map(|stdout| PipeLines::new(stdout, MOST_EVENT_BYTES));
+        WorkerProcess {
+            child,
+            events,
+            event_bytes: 0,
+            complaints: Arc::default(),
+            complained: Arc::default(),
+            end_of_words: mpsc::channel().1,
+            gate: None,
+            kind: PhantomData,
+        }
     }
 
     #[test]
@@ -392,15 +390,33 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_that_is_gone_is_noticed_though_its_stdout_is_open() {
-        let (open_end, messages) = mpsc::sync_channel::<Message>(1);
-        let mut worker = shell("exit 0");
-        worker.messages = messages;
+    fn what_a_worker_said_before_its_end_is_heard_though_nobody_listened_then() {
+        let mut worker = shell("echo '\"ready\"'; echo chatter; echo '\"done\"'");
         let deadline = Instant::now() + Duration::from_secs(60);
-        while worker.next(POLL) != Some(Message::Closed) {
+        while !worker.has_ended() {
             assert!(Instant::now() < deadline);
+            thread::sleep(POLL);
         }
-        drop(open_end);
+        let said: Vec<_> = std::iter::from_fn(|| worker.next(Duration::ZERO)).take(4).collect();
+        let event = |text: &str| Message::Event(text.to_owned());
+        assert_eq!(said, [event("ready"), Message::Garbage("chatter".to_owned()), event("done"), Message::Closed]);
+    }
+
+    #[test]
+    fn a_worker_that_is_gone_is_noticed_though_its_stdout_is_open() {
+        // A process in a group of its own outlives the worker's.
+        let mut worker = shell("setsid sleep 600 & echo $!");
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let mut holder = None;
+        loop {
+            assert!(Instant::now() < deadline);
+            match worker.next(POLL) {
+                Some(Message::Closed) => break,
+                Some(Message::Garbage(id)) => holder = id.parse().ok().and_then(Pid::from_raw),
+                _ => {}
+            }
+        }
+        rustix::process::kill_process(holder.unwrap(), ProcessSignal::KILL).unwrap();
     }
 
     #[test]
