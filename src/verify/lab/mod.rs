@@ -2,9 +2,11 @@
 
 mod completion;
 mod output;
+mod starvation;
 
 pub use completion::{Completion, read_index_stuck};
 pub use output::{CANARY, CANARY_64, Element, compare_marks, compare_words, no_output, tally};
+pub use starvation::Starvation;
 
 use std::fs;
 use std::path::Path;
