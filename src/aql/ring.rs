@@ -12,7 +12,7 @@ use std::ops::Range;
 use super::header::{Header, PacketType};
 use super::packet::{BARRIER_DEPENDENCIES, BarrierAnd, Packet};
 use super::slot::SlotMemory;
-use super::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
+use super::sync::{AtomicU64, Mutex, Ordering};
 
 /// The queue's indices and doorbell, wherever they live.
 pub trait QueuePort {
@@ -96,7 +96,7 @@ impl<P: QueuePort> Ring<P> {
             self.check_room(write_index, requested)?;
             let found = self.port.cas_write_index(write_index, write_index + u64::from(requested));
             if found == write_index {
-                return Ok(Reservation::new(self, write_index, requested));
+                return Ok(Reservation::new(&self.slots, &self.port, Rung::Shared(&self.rung), write_index, requested));
             }
             write_index = found;
         }
@@ -119,8 +119,9 @@ impl<P: QueuePort> Ring<P> {
             return Err(ReserveError::LargerThanRing { requested, capacity });
         }
         let read_index = self.port.load_read_index();
-        self.seen_consumed.store(read_index, Ordering::Release);
-        // A read index beyond our older view of the write index only says that the view is old: the CAS will tell.
+        // A read index beyond our older view of the write index says that the view is old, and the CAS will tell; or that the device has
+        // lost its way, which must not be remembered as room.
+        self.seen_consumed.store(read_index.min(write_index), Ordering::Release);
         let used = write_index.saturating_sub(read_index);
         if used + u64::from(requested) > u64::from(capacity) {
             let free = u64::from(capacity).saturating_sub(used) as u32;
@@ -139,21 +140,7 @@ impl<P: QueuePort> Ring<P> {
     /// # Errors
     /// [`ReserveError::Full`]; never waits.
     pub fn submit(&self, packet: &impl Packet) -> Result<u64, ReserveError> {
-        let mut reservation = self.reserve(NonZeroU32::MIN)?;
-        let index = reservation.first;
-        reservation.write(packet);
-        reservation.ring();
-        Ok(index)
-    }
-
-    /// The header that stands in the slot of packet `index` now. Evidence for a report only: the device may have consumed the packet,
-    /// and another producer may have reused the slot.
-    pub fn observe_header(&self, index: u64) -> u16 {
-        self.slots.slot(index).first.load(Ordering::Relaxed) as u16
-    }
-
-    fn doorbell(&self) -> MutexGuard<'_, u64> {
-        self.rung.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        Ok(self.reserve(NonZeroU32::MIN)?.publish_one(packet))
     }
 }
 
@@ -172,8 +159,10 @@ impl<P: QueuePort> SoleProducer<'_, P> {
     pub fn reserve(&mut self, packets: NonZeroU32) -> Result<Reservation<'_, P>, ReserveError> {
         let first = self.ring.port.load_write_index();
         self.ring.check_room(first, packets.get())?;
-        self.ring.port.store_write_index(first + u64::from(packets.get()));
-        Ok(Reservation::new(self.ring, first, packets.get()))
+        let Ring { slots, port, rung, .. } = &mut *self.ring;
+        port.store_write_index(first + u64::from(packets.get()));
+        let rung = rung.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
+        Ok(Reservation::new(slots, port, Rung::Alone(rung), first, packets.get()))
     }
 
     /// Publishes one packet and rings the doorbell; returns the packet's index.
@@ -182,17 +171,7 @@ impl<P: QueuePort> SoleProducer<'_, P> {
     /// [`ReserveError::Full`]; never waits.
     #[inline]
     pub fn submit(&mut self, packet: &impl Packet) -> Result<u64, ReserveError> {
-        let index = self.ring.port.load_write_index();
-        self.ring.check_room(index, 1)?;
-        self.ring.port.store_write_index(index + 1);
-        let words = packet.to_words();
-        let slot = self.ring.slots.slot(index);
-        slot.write_body(&words);
-        slot.publish(words[0]);
-        *self.ring.rung.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner()) = index + 1;
-        self.ring.port.ring_doorbell(index);
-        self.ring.slots.expect_writing(index + 1);
-        Ok(index)
+        Ok(self.reserve(NonZeroU32::MIN)?.publish_one(packet))
     }
 }
 
@@ -202,15 +181,35 @@ impl<P: QueuePort> SoleProducer<'_, P> {
 /// slot left invalid would stop the queue for good.
 #[must_use = "dropping a reservation fills it with empty barrier packets"]
 pub struct Reservation<'ring, P: QueuePort> {
-    ring: &'ring Ring<P>,
+    slots: &'ring SlotMemory,
+    port: &'ring P,
+    rung: Rung<'ring>,
     first: u64,
     next: u64,
     end: u64,
 }
 
+/// One past the highest index that the doorbell has been rung with.
+enum Rung<'ring> {
+    /// By any of several producers.
+    Shared(&'ring Mutex<u64>),
+    /// By the only one.
+    Alone(&'ring mut u64),
+}
+
 impl<'ring, P: QueuePort> Reservation<'ring, P> {
-    fn new(ring: &'ring Ring<P>, first: u64, packets: u32) -> Self {
-        Self { ring, first, next: first, end: first + u64::from(packets) }
+    #[inline(always)]
+    fn new(slots: &'ring SlotMemory, port: &'ring P, rung: Rung<'ring>, first: u64, packets: u32) -> Self {
+        Self { slots, port, rung, first, next: first, end: first + u64::from(packets) }
+    }
+
+    /// Publishes `packet` in the first slot and rings; its index.
+    #[inline(always)]
+    fn publish_one(mut self, packet: &impl Packet) -> u64 {
+        let index = self.first;
+        self.write(packet);
+        self.ring();
+        index
     }
 
     /// Packet indices reserved.
@@ -226,18 +225,20 @@ impl<'ring, P: QueuePort> Reservation<'ring, P> {
     /// Publishes `packet` in the next slot and returns its index; `None` when every slot is used.
     ///
     /// The device may start it before the doorbell is rung.
+    #[inline]
     pub fn write(&mut self, packet: &impl Packet) -> Option<u64> {
         self.write_and(packet, || ())
     }
 
     /// The same with `between` called when the body stands and the header does not: who measures takes the time there.
+    #[inline]
     pub fn write_and(&mut self, packet: &impl Packet, between: impl FnOnce()) -> Option<u64> {
         let index = self.next;
         if index == self.end {
             return None;
         }
         let words = packet.to_words();
-        let slot = self.ring.slots.slot(index);
+        let slot = self.slots.slot(index);
         slot.write_body(&words);
         between();
         slot.publish(words[0]);
@@ -246,22 +247,31 @@ impl<'ring, P: QueuePort> Reservation<'ring, P> {
     }
 
     /// Rings the doorbell once for everything written.
+    #[inline]
     pub fn ring(self) {
         drop(self);
     }
 }
 
 impl<P: QueuePort> Drop for Reservation<'_, P> {
+    #[inline]
     fn drop(&mut self) {
         let empty = BarrierAnd::new(Header::new(PacketType::BarrierAnd), [0; BARRIER_DEPENDENCIES], 0);
         while self.write(&empty).is_some() {}
-        // A producer that was overtaken rings again with the higher value: its packet may be the one the device waits at, and
-        // a device that went idle there looks again only when its doorbell is written.
-        let mut rung = self.ring.doorbell();
-        *rung = self.end.max(*rung);
-        self.ring.port.ring_doorbell(*rung - 1);
-        drop(rung);
-        self.ring.slots.expect_writing(self.end);
+        match &mut self.rung {
+            // A producer that was overtaken rings again with the higher value: its packet may be the one the device waits at, and
+            // a device that went idle there looks again only when its doorbell is written.
+            Rung::Shared(rung) => {
+                let mut rung = rung.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                *rung = self.end.max(*rung);
+                self.port.ring_doorbell(*rung - 1);
+            }
+            Rung::Alone(rung) => {
+                **rung = self.end;
+                self.port.ring_doorbell(self.end - 1);
+            }
+        }
+        self.slots.expect_writing(self.end);
     }
 }
 
@@ -271,7 +281,7 @@ mod tests {
     use std::ptr::NonNull;
 
     use super::*;
-    use crate::aql::{RawPacket, Slot};
+    use crate::aql::{PacketWords, RawPacket, Slot};
     use std::sync::atomic::AtomicU64;
 
     #[derive(Default)]
@@ -306,6 +316,10 @@ mod tests {
         (Ring::new(memory.unwrap(), MemoryPort::default()), slots)
     }
 
+    fn header(slot: &Slot) -> u16 {
+        slot.first.load(Ordering::Relaxed) as u16
+    }
+
     fn packet(tag: u32) -> RawPacket {
         let mut words = [tag; 16];
         words[0] = u32::from(Header::new(PacketType::KernelDispatch).to_bits());
@@ -320,7 +334,7 @@ mod tests {
     fn a_published_packet_stands_whole_in_its_slot_and_the_doorbell_names_it() {
         let (ring, slots) = ring(4);
         assert_eq!(ring.submit(&packet(7)), Ok(0));
-        assert_eq!([ring.observe_header(0), ring.observe_header(1)], [2, 1]);
+        assert_eq!([header(&slots[0]), header(&slots[1])], [2, 1]);
         assert_eq!(slots[0].consume(), Some(packet(7).0));
         assert_eq!(slots[0].consume(), None);
         assert_eq!(*ring.port().doorbell.lock().unwrap(), [0]);
@@ -409,7 +423,7 @@ mod tests {
             header = Some(slots[0].first.load(Ordering::Relaxed) as u16);
         });
         assert_eq!((index, PacketType::of_header(header.unwrap())), (Some(0), Ok(PacketType::Invalid)));
-        assert_eq!(ring.observe_header(0), 2);
+        assert_eq!(slots[0].first.load(Ordering::Relaxed) as u16, 2);
     }
 
     #[test]
@@ -442,6 +456,36 @@ mod tests {
             assert_eq!(slots[(index % 2) as usize].consume(), Some(packet(index as u32).0));
             ring.port().read.store(index + 1, Ordering::Release);
         }
+    }
+
+    /// A device that says once that it has consumed more than was published must not get live packets overwritten for ever after.
+    #[test]
+    fn a_read_index_beyond_the_write_index_is_no_room_for_later() {
+        let (ring, _) = ring(2);
+        assert_eq!([ring.submit(&packet(0)), ring.submit(&packet(1))], [Ok(0), Ok(1)]);
+        ring.port().read.store(1 << 40, Ordering::Release);
+        assert_eq!(ring.submit(&packet(2)), Ok(2), "what the device says now has to be believed");
+        ring.port().read.store(1, Ordering::Release);
+        // Room for as much as had been published then, and for no more.
+        assert_eq!(ring.submit(&packet(3)), Ok(3));
+        for _ in 0..10 {
+            assert!(matches!(ring.submit(&packet(4)), Err(ReserveError::Full { read_index: 1, write_index: 4, .. })));
+        }
+    }
+
+    #[test]
+    fn a_packet_that_cannot_be_made_leaves_an_empty_one_in_its_slot() {
+        struct Unmakeable;
+        impl Packet for Unmakeable {
+            fn to_words(&self) -> PacketWords {
+                panic!("there is no such packet");
+            }
+        }
+        let (mut ring, slots) = ring(2);
+        let attempt = std::panic::AssertUnwindSafe(|| ring.sole_producer().submit(&Unmakeable));
+        assert!(std::panic::catch_unwind(attempt).is_err());
+        assert_eq!(header(&slots[0]), Header::new(PacketType::BarrierAnd).to_bits());
+        assert_eq!(*ring.port().doorbell.lock().unwrap(), [0]);
     }
 
     #[test]

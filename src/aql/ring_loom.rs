@@ -197,7 +197,8 @@ fn one_producer_wakes_a_sleeping_device_for_every_packet() {
 /// Nobody waits here, so that loom can follow three threads: a full ring is given up, an empty slot is passed over.
 #[test]
 fn two_producers_take_turns_at_the_only_slot_of_a_polling_device() {
-    explore(2, || {
+    // Three preemptions: one producer remembers what it saw consumed, and another takes the slot on the strength of that.
+    explore(3, || {
         let (shared, ring) = queue(1, Wiring::Unheard);
         let other = Arc::clone(&ring);
         let attempt = |ring: &Ring<Port>, marks: &[u32]| -> Vec<u32> {

@@ -6,9 +6,9 @@ pub(super) use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 pub(super) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 #[cfg(loom)]
-pub(super) use loom::sync::{Mutex, MutexGuard};
+pub(super) use loom::sync::Mutex;
 #[cfg(not(loom))]
-pub(super) use std::sync::{Mutex, MutexGuard};
+pub(super) use std::sync::Mutex;
 
 /// Lets loom check that accesses to a slot's body are ordered by the ring's own atomics, as if they were plain memory. Nothing
 /// outside loom.

@@ -194,7 +194,7 @@ mod tests {
     fn registers(descriptor: &KernelDescriptor) -> UserRegisters {
         let mut arguments: Vec<u32> = (100..132).collect();
         let memory = MemoryMap::new();
-        let host = HostPtr::new(NonNull::from(&mut arguments[0]).cast());
+        let host = HostPtr::new(NonNull::new(arguments.as_mut_ptr().cast()).unwrap());
         let protection = Protection::ReadOnly;
         let mapping = Mapping { va: LAUNCH.kernarg, length: 128, host, home: Home::Host, protection };
         // SAFETY: the vector lives, unmoved, until the map is dropped at the end of this function.

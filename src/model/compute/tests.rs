@@ -49,7 +49,7 @@ impl Device {
             (OUT, &mut device.out, Protection::ReadWrite),
             (SCRATCH, &mut device.scratch, Protection::ReadWrite),
         ] {
-            let host = HostPtr::new(NonNull::from(&mut words[0]).cast());
+            let host = HostPtr::new(NonNull::new(words.as_mut_ptr().cast()).unwrap());
             let mapping = Mapping { va, length: 4 * words.len() as u64, host, home: Home::DeviceLocal, protection };
             // SAFETY: the vectors keep their heap memory for as long as the device that owns them and the map lives.
             unsafe { device.memory.map(mapping) }.unwrap();

@@ -41,12 +41,17 @@ const LONGEST_BLOCK_BYTES: u16 = 16 * 1024;
 /// Entries of the table in front of the map; a power of two.
 const LOOKASIDE: usize = 256;
 
+/// Decoded instructions that are kept at most, 4 MiB of them: code that jumps into every word of itself makes a block of each.
+const MOST_STEPS: usize = 64 << 10;
+
 /// Decoded blocks by address, valid for one generation of the executable mappings.
 #[derive(Debug)]
 pub struct CodeCache {
     target: Target,
     generation: Option<u64>,
     blocks: Vec<Block>,
+    /// Of all blocks together.
+    steps: usize,
     by_address: HashMap<GpuVa, u32>,
     lookaside: Box<[(GpuVa, u32); LOOKASIDE]>,
 }
@@ -62,6 +67,7 @@ impl CodeCache {
             target,
             generation: None,
             blocks: Vec::new(),
+            steps: 0,
             by_address: HashMap::new(),
             lookaside: Box::new([(NOWHERE, 0); LOOKASIDE]),
         }
@@ -71,10 +77,15 @@ impl CodeCache {
     pub fn revalidate(&mut self, view: &MapView<'_>) {
         if self.generation != Some(view.code_generation()) {
             self.generation = Some(view.code_generation());
-            self.blocks.clear();
-            self.by_address.clear();
-            self.lookaside.fill((NOWHERE, 0));
+            self.forget();
         }
+    }
+
+    fn forget(&mut self) {
+        self.blocks.clear();
+        self.steps = 0;
+        self.by_address.clear();
+        self.lookaside.fill((NOWHERE, 0));
     }
 
     /// The block that starts at `pc`.
@@ -96,6 +107,10 @@ impl CodeCache {
             Some(&index) => index,
             None => {
                 let block = decode_block(self.target, pc, view)?;
+                if self.steps + block.steps.len() > MOST_STEPS {
+                    self.forget();
+                }
+                self.steps += block.steps.len();
                 let index = self.blocks.len() as u32;
                 self.blocks.push(block);
                 self.by_address.insert(pc, index);
@@ -150,4 +165,37 @@ fn fetch(pc: GpuVa, view: &MapView<'_>) -> Result<u32, MemoryFault> {
     let mut word = [0_u8; 4];
     view.window(pc, 4, Access::Execute)?.copy_to(&mut word);
     Ok(u32::from_le_bytes(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ptr::NonNull;
+
+    use super::*;
+    use crate::model::memory::{Home, HostPtr, Mapping, MemoryMap, Protection};
+
+    #[test]
+    fn code_that_is_entered_at_each_of_its_words_does_not_grow_the_cache_without_bound() {
+        const CODE: GpuVa = GpuVa(0x10_0000);
+        const ADD: u32 = 0x3202_0301; // v_add_u32 v1, vcc, v1, v1
+        const END: u32 = 0xbf81_0000; // s_endpgm
+        let mut code = vec![ADD; 8 * 1024];
+        *code.last_mut().unwrap() = END;
+        let memory = MemoryMap::new();
+        let host = HostPtr::new(NonNull::new(code.as_mut_ptr().cast()).unwrap());
+        let mapping = Mapping { va: CODE, length: 32 * 1024, host, home: Home::Host, protection: Protection::ReadExecute };
+        // SAFETY: the vector lives, unmoved, until the end of this function, and so does the map.
+        unsafe { memory.map(mapping) }.unwrap();
+        let view = memory.view();
+        let mut cache = CodeCache::new(Target::Gfx803);
+        cache.revalidate(&view);
+        for word in 0..8 * 1024 {
+            let start = CODE + 4 * word;
+            let block = cache.block(start, &view).unwrap();
+            assert_eq!((block.start, block.steps.len() as u64), (start, (8 * 1024 - word).min(LONGEST_BLOCK as u64)));
+            let kept: usize = cache.blocks.iter().map(|block| block.steps.len()).sum();
+            assert_eq!(kept, cache.steps);
+            assert!(kept <= MOST_STEPS, "{kept}");
+        }
+    }
 }

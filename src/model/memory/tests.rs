@@ -3,7 +3,7 @@ use super::*;
 const BASE: GpuVa = GpuVa(0x10_0000);
 
 fn mapped(map: &MemoryMap, va: GpuVa, bytes: &mut [u64], protection: Protection) -> Result<(), MapError> {
-    let host = HostPtr::new(NonNull::from(&mut bytes[0]).cast());
+    let host = HostPtr::new(NonNull::new(bytes.as_mut_ptr().cast()).unwrap());
     let mapping = Mapping { va, length: size_of_val(bytes) as u64, host, home: Home::Host, protection };
     // SAFETY: the slice outlives the map in every test below.
     unsafe { map.map(mapping) }

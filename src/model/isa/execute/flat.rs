@@ -61,6 +61,8 @@ fn contiguous<const COUNT: usize>(wave: &Wave, address: GlobalAddress, stride: u
     match address.base {
         AddressBase::Lanes(register) => {
             let (low, high) = (&wave.vector(register).0, &wave.vector(register.plus(1)).0);
+            // A row whose lower halves wrap around is none: the upper half of a later lane is not that of the first plus a carry.
+            low[0].checked_add(stride * (COUNT as u32 - 1))?;
             let mut difference = 0;
             for lane in 0..COUNT {
                 difference |= low[lane].wrapping_sub(low[0].wrapping_add(stride * lane as u32)) | (high[lane] ^ high[0]);
@@ -70,7 +72,7 @@ fn contiguous<const COUNT: usize>(wave: &Wave, address: GlobalAddress, stride: u
         AddressBase::ScalarAndLanes(base, offsets) => {
             let offsets = &wave.vector(offsets).0;
             // A row whose offsets wrap around is none.
-            offsets[0].checked_add(stride * COUNT as u32)?;
+            offsets[0].checked_add(stride * (COUNT as u32 - 1))?;
             let mut difference = 0;
             for lane in 0..COUNT {
                 difference |= offsets[lane].wrapping_sub(offsets[0].wrapping_add(stride * lane as u32));

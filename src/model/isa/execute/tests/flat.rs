@@ -54,6 +54,20 @@ fn rows_are_loaded_alike_contiguous_or_scattered_or_partly() {
     }
 }
 
+/// The lower halves of the addresses wrap around and nobody carried: later lanes are 4 GiB below where they would go on.
+#[test]
+fn lanes_whose_lower_halves_wrap_without_a_carry_are_no_row() {
+    for exec in [u64::MAX, u64::MAX >> 1] {
+        let mut bench = Bench::new();
+        bench.set_v(0, |lane| 0xffff_ff80_u32.wrapping_add(4 * lane as u32));
+        bench.set_v(1, |_| 2);
+        bench.wave.set_exec(exec);
+        let load = [0xdc50_0000, 0x0400_0000]; // flat_load_dword v4, v[0:1]
+        let Pause::Failed(WaveFault::Memory { fault, .. }) = bench.pause(&load, &mut 10) else { panic!("nothing is there") };
+        assert_eq!(fault.va, GpuVa(0x2_0000_0000), "the first lane behind the wrap");
+    }
+}
+
 #[test]
 fn rows_are_stored_alike_contiguous_or_scattered_or_partly() {
     for stride in [1, 2, 4] {

@@ -24,9 +24,10 @@ use crate::model::memory::{Home, HostPtr, Mapping, MemoryMap, Protection};
 use crate::model::target::{Target, WaveSize};
 
 const CODE: GpuVa = GpuVa(0x1_0000_0000);
-const DATA: GpuVa = GpuVa(0x2_0000_0000);
+/// Up to the last byte below a carry into the upper half of an address.
+const DATA: GpuVa = GpuVa(0x2_ffff_f000);
 const DATA_WORDS: usize = 1024;
-const SCRATCH: GpuVa = GpuVa(0x3_0000_0000);
+const SCRATCH: GpuVa = GpuVa(0x4_0000_0000);
 /// 64 bytes for each lane of the widest wave.
 const SCRATCH_WORDS: usize = 16 * LANES;
 
@@ -120,7 +121,7 @@ impl Bench {
             (DATA, &mut self.data, Protection::ReadWrite),
             (SCRATCH, &mut self.scratch, Protection::ReadWrite),
         ] {
-            let host = HostPtr::new(NonNull::from(&mut words[0]).cast());
+            let host = HostPtr::new(NonNull::new(words.as_mut_ptr().cast()).unwrap());
             let mapping = Mapping { va, length: 4 * words.len() as u64, host, home: Home::Host, protection };
             // SAFETY: the vectors live, unmoved, until the map is dropped at the end of this function.
             unsafe { memory.map(mapping) }.unwrap();

@@ -113,7 +113,7 @@ fn walk(target: Target, size: WaveSize, seed: u64) {
         code.push(s_endpgm(target));
     }
     let memory = MemoryMap::new();
-    let host = HostPtr::new(NonNull::from(&mut code[0]).cast());
+    let host = HostPtr::new(NonNull::new(code.as_mut_ptr().cast()).unwrap());
     let mapping = Mapping { va: CODE, length: 4 * code.len() as u64, host, home: Home::Host, protection: Protection::ReadExecute };
     // SAFETY: the code lives, unmoved, until the end of this function, and so does the map.
     unsafe { memory.map(mapping) }.unwrap();
