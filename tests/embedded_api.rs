@@ -100,7 +100,7 @@ fn a_kernel_copies_a_buffer_and_its_time_can_be_asked_for() {
     let runtime = runtime();
     let gpu = gpu(&runtime);
     let host = runtime.host_pool(PoolUse::FineGrained).unwrap();
-    let [source, destination] = [(); 2].map(|()| Buffer::allocate(&host, ITEMS as usize * 4, &[&gpu]).unwrap());
+    let [mut source, mut destination] = [(); 2].map(|()| Buffer::allocate(&host, ITEMS as usize * 4, &[&gpu]).unwrap());
     source.u32s().iter().zip(1..).for_each(|(word, value)| word.store(value, Ordering::Relaxed));
     let arguments = VectorCopyArguments { source: DevicePtr(source.address()), destination: DevicePtr(destination.address()) };
     let kernarg = Buffer::allocate(&runtime.host_pool(PoolUse::KernelArguments).unwrap(), 4096, &[&gpu]).unwrap();
@@ -130,14 +130,14 @@ fn device_memory_is_reached_by_copies() {
     let runtime = runtime();
     let gpu = gpu(&runtime);
     let host = runtime.host_pool(PoolUse::FineGrained).unwrap();
-    let [source, destination] = [(); 2].map(|()| Buffer::allocate(&host, 4096, &[]).unwrap());
+    let [mut source, mut destination] = [(); 2].map(|()| Buffer::allocate(&host, 4096, &[]).unwrap());
     source.fill_u64(0x0123_4567_89ab_cdef);
     let local = DeviceBuffer::allocate(&gpu.pool(PoolUse::CoarseGrained).unwrap(), 4096).unwrap();
-    local.copy_from(&source).unwrap();
-    local.copy_to(&destination).unwrap();
+    local.copy_from(&mut source).unwrap();
+    local.copy_to(&mut destination).unwrap();
     assert!(destination.u64s().iter().all(|word| word.load(Ordering::Relaxed) == 0x0123_4567_89ab_cdef));
-    let small = Buffer::allocate(&host, 8, &[]).unwrap();
-    assert!(matches!(local.copy_to(&small), Err(HsaError::OutsideBuffer { bytes: 4096, .. })));
+    let mut small = Buffer::allocate(&host, 8, &[]).unwrap();
+    assert!(matches!(local.copy_to(&mut small), Err(HsaError::OutsideBuffer { bytes: 4096, .. })));
 }
 
 #[test]

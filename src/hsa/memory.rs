@@ -196,20 +196,20 @@ impl DeviceBuffer {
         self.0.bytes
     }
 
-    /// Copies all of `source` to the start of this memory, and returns when it is there.
+    /// Copies all of `source`, which nobody else may change meanwhile, to the start of this memory, and returns when it is there.
     ///
     /// # Errors
     /// It does not fit, or the runtime failed.
-    pub fn copy_from(&self, source: &Buffer) -> Result<(), HsaError> {
+    pub fn copy_from(&self, source: &mut Buffer) -> Result<(), HsaError> {
         self.0.range(0, source.bytes())?;
         self.0.copy_from(source.0.base.as_ptr(), source.bytes())
     }
 
-    /// Copies all of this memory to the start of `destination`, and returns when it is there.
+    /// Copies all of this memory to the start of `destination`, which nobody else may look at meanwhile, and returns when it is there.
     ///
     /// # Errors
     /// It does not fit, or the runtime failed.
-    pub fn copy_to(&self, destination: &Buffer) -> Result<(), HsaError> {
+    pub fn copy_to(&self, destination: &mut Buffer) -> Result<(), HsaError> {
         destination.0.range(0, self.bytes())?;
         destination.0.copy_from(self.0.base.as_ptr(), self.bytes())
     }

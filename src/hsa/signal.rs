@@ -1,6 +1,6 @@
 //! Signals: 64-bit values that host and devices count down, and wait for.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
@@ -204,17 +204,18 @@ pub(super) unsafe fn snapshot(handle: hsa_signal_t) -> Option<SignalSnapshot> {
     if signal.is_null() || !signal.is_aligned() {
         return None;
     }
-    // SAFETY: the caller's promise; the fields are read volatile or atomic because device and runtime write them.
+    // SAFETY: the caller's promise; the fields are read as atomics because device and runtime write them.
     unsafe {
-        let kind = SignalKind::from((&raw const (*signal).kind).read_volatile());
+        let wide = |field: *mut u64| AtomicU64::from_ptr(field).load(Ordering::Relaxed);
+        let kind = SignalKind::from(wide((&raw mut (*signal).kind).cast()).cast_signed());
         let value = || AtomicI64::from_ptr((&raw mut (*signal).__bindgen_anon_1).cast::<i64>()).load(Ordering::Relaxed);
         Some(SignalSnapshot {
             kind,
             value: (kind == SignalKind::User).then(value),
-            event_mailbox_ptr: (&raw const (*signal).event_mailbox_ptr).read_volatile(),
-            event_id: (&raw const (*signal).event_id).read_volatile(),
-            start_ts: (&raw const (*signal).start_ts).read_volatile(),
-            end_ts: (&raw const (*signal).end_ts).read_volatile(),
+            event_mailbox_ptr: wide(&raw mut (*signal).event_mailbox_ptr),
+            event_id: AtomicU32::from_ptr(&raw mut (*signal).event_id).load(Ordering::Relaxed),
+            start_ts: wide(&raw mut (*signal).start_ts),
+            end_ts: wide(&raw mut (*signal).end_ts),
         })
     }
 }
@@ -224,12 +225,12 @@ pub(super) unsafe fn snapshot(handle: hsa_signal_t) -> Option<SignalSnapshot> {
 /// # Safety
 /// As [`snapshot`].
 pub(super) unsafe fn doorbell_word(handle: hsa_signal_t) -> Option<u64> {
-    let signal = handle.handle as usize as *const amd_signal_t;
+    let signal = handle.handle as usize as *mut amd_signal_t;
     if signal.is_null() || !signal.is_aligned() {
         return None;
     }
-    // SAFETY: the caller's promise.
-    Some(unsafe { (&raw const (*signal).__bindgen_anon_1).cast::<u64>().read_volatile() })
+    // SAFETY: the caller's promise; read as an atomic because the device may write it.
+    Some(unsafe { AtomicU64::from_ptr((&raw mut (*signal).__bindgen_anon_1).cast()).load(Ordering::Relaxed) })
 }
 
 #[cfg(test)]

@@ -256,10 +256,18 @@ fn pass_on(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     let previous = PREVIOUS[index].load(Ordering::Acquire);
     // SAFETY: install stored a leaked box there before it installed this handler.
     let action = unsafe { &*previous };
+    // SAFETY: with SA_SIGINFO the kernel passes a siginfo_t; a code that is not positive says that somebody sent the signal (sigaction(2)).
+    let sent = unsafe { (*info).si_code } <= 0;
     match action.sa_sigaction {
+        // A fault cannot be ignored, a signal can.
+        libc::SIG_IGN if sent => {}
         libc::SIG_DFL | libc::SIG_IGN => {
             // SAFETY: puts the default action back; the fault happens again when this returns, and ends the process as it should.
             unsafe { libc::signal(signal, libc::SIG_DFL) };
+            if sent {
+                // SAFETY: it only sends a signal, which stays blocked until this returns.
+                unsafe { libc::raise(signal) };
+            }
         }
         other if action.sa_flags & libc::SA_SIGINFO != 0 => {
             // SAFETY: an action with SA_SIGINFO is a function of these three arguments.
@@ -345,6 +353,22 @@ mod tests {
         let _watch = Watch::this_thread().unwrap();
         // SAFETY: it is what the test is about: the process ends here.
         unsafe { other.0.read_volatile() };
+    }
+
+    #[test]
+    #[ignore = "ends its process; run by a_signal_that_is_sent_ends_the_process_at_once"]
+    fn send_itself_a_signal_once() {
+        // SAFETY: the default action for the net to pass on to, as a program in C has it.
+        unsafe { libc::signal(libc::SIGSEGV, libc::SIG_DFL) };
+        let reserved = Reserved::new();
+        let _aperture = reserved.catch();
+        // SAFETY: it is what the test is about: the process ends here.
+        unsafe { libc::raise(libc::SIGSEGV) };
+    }
+
+    #[test]
+    fn a_signal_that_is_sent_ends_the_process_at_once() {
+        assert_eq!(signal_of("send_itself_a_signal_once"), Some(libc::SIGSEGV));
     }
 
     #[test]
