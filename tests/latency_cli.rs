@@ -162,6 +162,21 @@ mod a_measurement {
         let result = &report["devices"][0]["runs"][0]["result"];
         assert_eq!(result["stages"][0]["stage"], "behind");
         assert!(result["late_starts"].is_u64());
+        assert_eq!(result["not_started"], 0);
+    }
+
+    /// A batch of 3 packets on each of 4 queues, 20 times; one producer has three of five queues and another two.
+    #[test]
+    fn over_several_queues_publishes_a_batch_on_each_of_them() {
+        for (queues, producers, packets) in [("4", "1", 20 * 4 * 3), ("2", "2", 20 * 3), ("5", "2", 10 * (3 + 2) * 3)] {
+            let several = ["--batch", "3", "--queues", queues, "--producers", producers];
+            let (report, code) = measured(&with(&SHORT, &several));
+            let result = &report["devices"][0]["runs"][0]["result"];
+            assert_eq!((code, result["throughput"]["packets"].as_u64().unwrap()), (0, packets), "{queues} queues");
+            let stages = result["stages"].as_array().unwrap();
+            let sum: f64 = stages.iter().map(|stage| stage["mean_ns"].as_f64().unwrap()).sum();
+            assert!((sum - result["round_trip"]["mean_ns"].as_f64().unwrap()).abs() < 1.0, "{stages:?}");
+        }
     }
 
     #[test]
@@ -171,6 +186,71 @@ mod a_measurement {
             let result = &report["devices"][0]["runs"][0]["result"];
             assert_eq!((code, &result["kind"], &result["stages"]), (0, &"measured".into(), &Value::Array(Vec::new())), "{mode}");
             assert!(result.get("clock").is_none());
+        }
+    }
+}
+
+mod with_injected_faults {
+    use super::*;
+
+    /// Exit code and reason of a measurement with AtomicOps, which must not have ended in numbers.
+    fn failed(plan: &str, more: &[&str]) -> (i32, String) {
+        let (report, code) = measured(&with(&with(&SHORT, &["--timeout", "300", "--inject", plan]), more));
+        let result = &report["devices"][0]["runs"][0]["result"];
+        let reason = result["reason"].as_str().unwrap_or_else(|| panic!("{plan}: {result}"));
+        (code, reason.to_owned())
+    }
+
+    #[test]
+    fn a_completion_of_a_kernel_that_never_saw_the_host_is_false() {
+        let (code, reason) = failed("packet-skipped", &["--mode", "signal"]);
+        assert!(code == 1 && reason.starts_with("false-completion: "), "{code} {reason}");
+    }
+
+    #[test]
+    fn a_signal_that_goes_down_by_more_than_one_is_no_completion() {
+        for (plan, word) in [("signal-twice", "fired-twice: "), ("signal-decrement=3", "wrong-value: ")] {
+            for mode in ["dispatch", "signal"] {
+                let (code, reason) = failed(plan, &["--mode", mode]);
+                assert!(code == 1 && reason.starts_with(word), "{plan} in mode {mode}: {code} {reason}");
+            }
+        }
+        // From 1 to 4: nobody who waits for 0 ever goes on.
+        let (code, reason) = failed("signal-decrement=-3", &[]);
+        assert!(code == 3 && reason.starts_with("wrong-value: ") && reason.contains("holds 4"), "{code} {reason}");
+    }
+
+    /// Of a ring of 64 packets.
+    #[test]
+    fn a_read_index_that_stands_still_while_packets_run_is_a_wrong_value() {
+        let (code, reason) = failed("read-index-stuck", &["--batch", "5"]);
+        assert!(code == 1 && reason.starts_with("wrong-value: the read index is 0 although packet "), "{code} {reason}");
+    }
+
+    #[test]
+    fn a_fault_for_the_case_latency_strikes_and_is_the_only_one_of_its_plan_that_is_reported() {
+        let (code, reason) = failed("signal-dropped:case=latency,packet-ignored:case=nop,seed=1", &[]);
+        assert!(code == 3 && reason.starts_with("completion-lost: "), "{code} {reason}");
+        let plan = "signal-late=5us:case=lat*,packet-ignored:case=nop,seed=1";
+        assert_eq!(measured(&with(&SHORT, &["--inject", plan])).0["settings"]["injected"], "signal-late=5us,seed=1");
+    }
+
+    #[test]
+    fn a_plan_of_which_nothing_applies_is_a_usage_error() {
+        Place::new()
+            .program(&with(&SHORT, &["--inject", "signal-dropped:case=nop"]))
+            .assert()
+            .code(2)
+            .stdout(is_empty())
+            .stderr(contains("signal-dropped:case=nop").and(contains("`latency`")));
+    }
+
+    #[test]
+    fn faults_of_the_worker_strike() {
+        let ends = [("worker-abort", 1, "SIGABRT"), ("worker-segfault", 1, "SIGSEGV"), ("worker-loop", 3, "runtime-wedged")];
+        for (plan, wanted, word) in ends {
+            let (code, reason) = failed(plan, &[]);
+            assert!(code == wanted && reason.contains(word), "{plan}: {code} {reason}");
         }
     }
 }
@@ -280,11 +360,13 @@ fn what_makes_no_sense_is_refused_before_any_work() {
 }
 
 #[test]
-fn a_processor_that_is_not_there_is_said_and_is_no_measurement() {
-    let (report, code) = measured(&with(&SHORT, &["--pin", "4000"]));
-    let result = &report["devices"][0]["runs"][0]["result"];
-    assert_eq!((code, &result["kind"]), (1, &"not-measured".into()));
-    assert!(result["reason"].as_str().unwrap().contains("--pin 4000"));
+fn a_processor_that_is_not_there_is_a_usage_error_that_names_those_that_are() {
+    Place::new()
+        .program(&with(&SHORT, &["--pin", "4000"]))
+        .assert()
+        .code(2)
+        .stdout(is_empty())
+        .stderr(contains("--pin 4000").and(contains("this machine's processors are 0")));
 }
 
 #[test]

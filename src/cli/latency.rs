@@ -43,12 +43,12 @@ pub struct Arguments {
     #[command(flatten)]
     place: PlaceArguments,
 
-    /// Round trips [default: 10000]
+    /// Round trips, at most 4000000 [default: 10000]
     #[arg(short = 'n', long = "iterations", value_name = "N", conflicts_with = "duration",
           value_parser = clap::value_parser!(u64).range(1..=LatencyRequest::MOST_SAMPLES))]
     iterations: Option<u64>,
 
-    /// Measure for this long instead
+    /// Measure for this long instead, or until 4000000 round trips are made
     #[arg(short = 'D', long, value_name = "SECONDS", value_parser = seconds)]
     duration: Option<Milliseconds>,
 
@@ -72,7 +72,7 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     batch: u32,
 
-    /// Queues
+    /// Queues; of a producer that has several, all get a batch before any is waited for
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=128))]
     queues: u32,
 

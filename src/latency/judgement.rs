@@ -148,6 +148,7 @@ mod tests {
             clock: None,
             throughput: Throughput { packets: 1, elapsed_ns: median, packets_per_second: 1.0 },
             late_starts: None,
+            not_started: None,
             outliers: 0,
             warnings: Vec::new(),
             samples_ns: vec![median],

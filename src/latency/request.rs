@@ -6,6 +6,8 @@ use std::str::FromStr;
 use crate::report::latency::{LatencyFence, LatencyMode, LatencySettings, LatencyWait};
 use crate::verify::supervision::{Milliseconds, PlaceRequest};
 
+use super::host::{self, PinError};
+
 /// Everything an invocation of `latency` is asked for. [`LatencyRequest::check`] says whether it goes together.
 #[derive(Clone, Debug)]
 pub struct LatencyRequest {
@@ -88,6 +90,9 @@ pub enum LatencyRequestError {
     /// The host word of a ping-pong has no interrupt.
     #[error("--wait blocked needs a signal, and pingpong mode has none: leave it out, or use --mode signal")]
     NothingToSleepOn,
+    /// No thread can be kept on that processor.
+    #[error(transparent)]
+    Pin(#[from] PinError),
     /// One processor holds one measuring thread.
     #[error("--pin keeps one thread on one processor, and --producers asks for {producers}")]
     PinnedProducers {
@@ -106,10 +111,10 @@ impl LatencyRequest {
     /// The most round trips that are kept.
     pub const MOST_SAMPLES: u64 = 4_000_000;
 
-    /// Whether the options go together.
+    /// Whether the options go together, and this machine has the processor they name.
     ///
     /// # Errors
-    /// Which do not.
+    /// What does not.
     pub fn check(&self) -> Result<(), LatencyRequestError> {
         let packets = matches!(self.mode, LatencyMode::Dispatch | LatencyMode::Barrier);
         let only = [
@@ -127,6 +132,7 @@ impl LatencyRequest {
         if self.pin.is_some() && self.producers > 1 {
             return Err(LatencyRequestError::PinnedProducers { producers: self.producers });
         }
+        self.pin.map_or(Ok(()), host::can_pin)?;
         Ok(())
     }
 

@@ -80,7 +80,7 @@ pub struct LatencySettings {
     pub fence: LatencyFence,
     /// Packets published with one doorbell, of which the last one's completion is waited for.
     pub batch: u32,
-    /// Queues.
+    /// Queues, each with a batch of its own in every round trip of the producer that has it.
     pub queues: u32,
     /// Threads that publish.
     pub producers: u32,
@@ -152,12 +152,12 @@ pub enum LatencyFence {
     System,
 }
 
-/// What reading the host's clock costs, which every stage contains once.
+/// What reading the host's clock costs, which every stage contains once, and once for each queue that a producer publishes on in turn.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TimerReport {
     /// Name of the clock.
     pub clock: String,
-    /// Median cost of one reading.
+    /// Cost of one reading: the mean of the middle half of many differences between readings in a row.
     pub overhead_ns: f64,
     /// Smallest step between two readings that differ.
     pub resolution_ns: f64,
@@ -230,6 +230,10 @@ pub struct Measurement {
     /// With a rate: round trips that started late because those before them took too long. They count from when they were due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub late_starts: Option<u64>,
+    /// With a rate: round trips that were due, and not started before a measurement by time had to end: its time and the patience of one
+    /// round trip were over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_started: Option<u64>,
     /// Samples whose modified z-score is over 3.5 (Iglewicz and Hoaglin 1993). They count like all others.
     pub outliers: u64,
     /// What makes these numbers doubtful, a sentence each.
@@ -248,15 +252,15 @@ pub enum Stage {
     Reserve,
     /// Writing the packet's body.
     Write,
-    /// The release store of the header.
+    /// The release store of the header; of a batch, all headers.
     Publish,
     /// Ringing the doorbell.
     Doorbell,
-    /// From the doorbell until the device says that it started: host clock to device clock.
+    /// From the (last) doorbell until the device says that it (first) started: host clock to device clock.
     DeviceStart,
-    /// From there until the device says that it ended: device clock alone.
+    /// From there until the device says that it ended, on the last queue: device clock alone.
     DeviceEnd,
-    /// From there until the host has seen the signal: device clock to host clock.
+    /// From there until the host has seen the (last) signal: device clock to host clock.
     HostSees,
     /// From the doorbell until the host has seen the signal, where the device's times are not known.
     Wait,

@@ -53,6 +53,7 @@ pub fn measurement(samples_ns: Vec<u64>) -> Measurement {
         clock: Some(ClockReport { ticks_per_second: 100_000_000, error_bound_ns: 40.0, drift_ppb: 3.0, points: 64 }),
         throughput: Throughput { packets: count as u64, elapsed_ns: 1_000_000_000, packets_per_second: count as f64 },
         late_starts: None,
+        not_started: None,
         outliers: 0,
         warnings: Vec::new(),
         samples_ns,
