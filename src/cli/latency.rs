@@ -49,7 +49,7 @@ pub struct Arguments {
     iterations: Option<u64>,
 
     /// Measure for this long instead, or until 4000000 round trips are made
-    #[arg(short = 'D', long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(short = 'D', long, value_name = "SECONDS", value_parser = duration)]
     duration: Option<Milliseconds>,
 
     /// Run this long before anything counts [default: 1 on hardware, 0.2 on a model]
@@ -130,6 +130,14 @@ fn seconds(text: &str) -> Result<Milliseconds, String> {
     match text.parse::<f64>() {
         Ok(seconds) if (0.0..=3600.0).contains(&seconds) => Ok(Milliseconds((seconds * 1e3).round() as u64)),
         _ => Err("write seconds from 0 to 3600, such as 0.5".to_owned()),
+    }
+}
+
+/// Seconds with a fraction, a millisecond at least.
+fn duration(text: &str) -> Result<Milliseconds, String> {
+    match seconds(text) {
+        Ok(Milliseconds(0)) | Err(_) => Err("write seconds from 0.001 to 3600, such as 0.5".to_owned()),
+        measured => measured,
     }
 }
 

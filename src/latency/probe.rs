@@ -183,7 +183,9 @@ impl Part<'_> {
             }
             let due = schedule.and_then(|schedule| schedule.due(index));
             let now = Instant::now();
-            if self.meeting.is_over() || end.is_some_and(|end| due.unwrap_or(now) >= end) {
+            // By its own pace one round trip is made in any time; by a rate, those that are due in it.
+            let is_beyond = |end| due.map_or(before.is_some() && now >= end, |due| due >= end);
+            if self.meeting.is_over() || end.is_some_and(is_beyond) {
                 break;
             }
             if let Some(due) = due {
@@ -344,6 +346,14 @@ mod tests {
         due.sort_unstable();
         let apart: Vec<Duration> = due.windows(2).map(|pair| pair[1] - pair[0]).collect();
         assert_eq!(apart, [Duration::from_millis(1); 5]);
+    }
+
+    #[test]
+    fn the_shortest_measurement_makes_a_round_trip() {
+        let mut settings = settings(0, None, 1);
+        (settings.samples, settings.duration_ms) = (None, Some(0));
+        let made = part(&settings, &Meeting::default(), 0).run(&mut Stalling { ..Stalling::NEVER }).unwrap();
+        assert_eq!(made.trips.len(), 1);
     }
 
     /// A stall of 100 ms in a measurement of 50 ms: of its 50 round trips all but the first are due during it, and the patience of 20 ms

@@ -80,7 +80,7 @@ pub enum LatencyRequestError {
     #[error("`{0}` is no rate: write round trips per second, from 0.001 to 100000000")]
     Rate(String),
     /// A mode with a resident kernel has one kernel and one thread that talks to it.
-    #[error("{option} belongs to the modes dispatch and barrier: in {mode:?} mode one thread talks to one running kernel")]
+    #[error("{option} belongs to the modes dispatch and barrier: in {} mode one thread talks to one running kernel", .mode.name())]
     OnlyForPackets {
         /// The option.
         option: &'static str,
@@ -116,7 +116,7 @@ impl LatencyRequest {
     /// # Errors
     /// What does not.
     pub fn check(&self) -> Result<(), LatencyRequestError> {
-        let packets = matches!(self.mode, LatencyMode::Dispatch | LatencyMode::Barrier);
+        let packets = self.mode.publishes();
         let only = [
             ("--batch", self.batch > 1),
             ("--queues", self.queues > 1),
@@ -203,7 +203,7 @@ mod tests {
     fn what_belongs_to_packets_is_refused_with_a_resident_kernel() {
         assert_eq!(request(LatencyMode::Signal).check(), Ok(()));
         let refused = LatencyRequest { batch: 2, ..request(LatencyMode::Signal) }.check().unwrap_err().to_string();
-        assert!(refused.starts_with("--batch belongs to"), "{refused}");
+        assert!(refused.starts_with("--batch belongs to") && refused.contains("in signal mode"), "{refused}");
         assert_eq!(LatencyRequest { batch: 2, ..request(LatencyMode::Barrier) }.check(), Ok(()));
     }
 

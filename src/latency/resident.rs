@@ -157,6 +157,21 @@ impl Resident {
         Err(Stop::Lost(format!("no-effect: the running kernel did not answer the host's word within {milliseconds} ms")))
     }
 
+    /// What it means that the read index does not pass the packet. A kernel that answers runs, whatever the read index says.
+    fn not_taken(&self) -> Stop {
+        let (index, read_index, word) = (self.index, self.queue.read_index(), &self.answer.u32s()[0]);
+        self.caller.set(CALL);
+        let called = Instant::now();
+        while called.elapsed() < ANSWER_MAY_FOLLOW {
+            if word.load(Ordering::Acquire) == SAW_FLAG {
+                return Stop::Failed(format!("wrong-value: the read index is {read_index} although packet {index} ran"));
+            }
+            std::thread::yield_now();
+        }
+        let milliseconds = self.patience.whole.as_millis();
+        Stop::Lost(format!("packet-not-fetched: packet {index} was not taken within {milliseconds} ms"))
+    }
+
     /// The kernel polls, and has neither answered nor ended before it was called.
     fn still_waits(&self) -> Result<(), Stop> {
         before_the_call(self.index, self.answer.u32s()[0].load(Ordering::Acquire), self.done.load()).map_or(Ok(()), Err)
@@ -211,6 +226,7 @@ fn before_the_call(index: u64, answer: u32, done: i64) -> Option<Stop> {
 impl Probe for Resident {
     fn prepare(&mut self) -> Result<(), Stop> {
         self.look()?;
+        self.ran = None;
         self.caller.set(0);
         self.answer.u32s()[0].store(0, Ordering::Relaxed);
         self.done.store(ARMED);
@@ -227,11 +243,7 @@ impl Probe for Resident {
                 return Err(Stop::Failed(format!("the queue reported {status}")));
             }
             if begin.elapsed() > self.patience.whole {
-                let milliseconds = self.patience.whole.as_millis();
-                return Err(Stop::Lost(format!(
-                    "packet-not-fetched: packet {} was not taken within {milliseconds} ms",
-                    self.index
-                )));
+                return Err(self.not_taken());
             }
             std::thread::yield_now();
         }

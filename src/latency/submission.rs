@@ -88,6 +88,7 @@ impl Lane {
     fn rearm(&mut self) -> Result<(), Stop> {
         self.look()?;
         self.signal.store_relaxed(ARMED);
+        self.rests_at = ARMED;
         Ok(())
     }
 
@@ -95,7 +96,7 @@ impl Lane {
     fn look(&self) -> Result<(), Stop> {
         match self.signal.load() {
             value if value == self.rests_at => Ok(()),
-            value => Err(Stop::Failed(miscounted(self.ran, value))),
+            value => Err(Stop::Failed(miscounted(self.ran, FIRED + (value - self.rests_at)))),
         }
     }
 
@@ -137,7 +138,7 @@ pub const ARMED: i64 = 1;
 /// What it holds once the packet has completed.
 pub const FIRED: i64 = 0;
 
-/// What it means that a signal holds `value` between two packets, of which the last that completed was `ran`.
+/// What it means that a signal has come to `value` between two packets, of which the last that completed was `ran`.
 pub fn miscounted(ran: Option<u64>, value: i64) -> String {
     match ran {
         Some(ran) if value < FIRED => {
@@ -145,7 +146,7 @@ pub fn miscounted(ran: Option<u64>, value: i64) -> String {
             format!("{name}: the signal of packet {ran} went from {ARMED} to {value}, and had to stop at {FIRED}")
         }
         Some(ran) => format!("wrong-value: the signal of packet {ran} fired and then went up to {value}"),
-        None => format!("wrong-value: a signal that no packet named yet holds {value} and not {ARMED}"),
+        None => "wrong-value: a completion signal changed before a packet with it was published".to_owned(),
     }
 }
 
@@ -441,7 +442,7 @@ mod tests {
         for value in [-2, 1, 4] {
             assert!(miscounted(Some(7), value).starts_with("wrong-value: "), "{value}");
         }
-        assert!(miscounted(None, 0).starts_with("wrong-value: a signal that no packet named yet holds 0"));
+        assert!(miscounted(None, -1).starts_with("wrong-value: "));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::verify::supervision::{
 use super::event::{LatencyEvent, LatencyPlan};
 use super::request::LatencyRequest;
 use super::stop::Stop;
-use super::{Observer, host, judgement, timer};
+use super::{Observer, atomics_effect, host, judgement, timer};
 
 /// See [`super::run`].
 pub fn run(request: &LatencyRequest, observer: &mut dyn Observer) -> Result<LatencyReport, VerifyError> {
@@ -79,7 +79,7 @@ impl Bench<'_> {
         let mut doorbell = None;
         let supervision = self.supervision;
         let runs = supervision.each_state(device, |start, stage| self.measure(&start, stage, &mut doorbell))?;
-        let runs = runs
+        let runs: Vec<LatencyRun> = runs
             .into_iter()
             .map(|run| {
                 let expected = judgement::expected(self.settings.mode, run.expectation);
@@ -95,6 +95,7 @@ impl Bench<'_> {
             gfx: device.gfx.clone(),
             agent: device.facts.clone(),
             doorbell,
+            atomics_effect: atomics_effect::of(&runs),
             runs,
         })
     }

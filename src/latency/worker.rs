@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::hsa::{Agent, Buffer, Executable, PoolUse, Profiling, Queue, QueueKind, Runtime};
 use crate::kernels::Kernel;
 use crate::report::Doorbell;
-use crate::report::latency::{LatencyMode, LatencySettings, Measurement, Throughput};
+use crate::report::latency::{LatencySettings, Measurement, Throughput};
 use crate::verify::supervision::{self, Events, WorkerFaults};
 
 use super::clock::{Bracket, ClockMap};
@@ -72,7 +72,7 @@ fn probes(
 ) -> Result<(Vec<Box<dyn Probe + Send>>, Doorbell), Stop> {
     let settings = &plan.settings;
     let patience = Patience { whole: plan.patience.duration(), quiet: plan.quiet.map(|quiet| quiet.duration()) };
-    if matches!(settings.mode, LatencyMode::Signal | LatencyMode::Pingpong) {
+    if !settings.mode.publishes() {
         let resident = Resident::new(runtime, agent, code, settings, patience)?;
         let doorbell = supervision::doorbell(resident.queue().doorbell_kind());
         return Ok((vec![Box::new(resident)], doorbell));
@@ -237,11 +237,12 @@ fn reduce(yields: Vec<Yield>, settings: &LatencySettings, epoch: Instant, hz: u6
         round_trip,
         stages: split.stages,
         clock: split.clock,
-        throughput: Throughput {
+        // A resident kernel is let settle before each round trip: packets per second would say how long that takes.
+        throughput: settings.mode.publishes().then(|| Throughput {
             packets,
             elapsed_ns: u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX),
             packets_per_second: packets as f64 / elapsed.as_secs_f64().max(1e-9),
-        },
+        }),
         late_starts: settings.rate_per_second.map(|_| late_starts),
         not_started: settings.rate_per_second.map(|_| not_started),
         outliers: statistics::outliers(&samples),
