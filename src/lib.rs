@@ -6,6 +6,7 @@
 
 pub mod aql;
 pub mod audit;
+pub mod bootstrap;
 pub mod compare;
 pub mod faults;
 pub mod fleet;

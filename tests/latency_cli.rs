@@ -162,6 +162,44 @@ mod a_measurement {
         let result = &report["devices"][0]["runs"][0]["result"];
         assert_eq!(result["stages"][0]["stage"], "behind");
         assert!(result["late_starts"].is_u64());
+        assert_eq!(result["not_started"], 0);
+    }
+
+    #[test]
+    fn by_time_ends_when_its_time_is_over() {
+        for mode in ["dispatch", "signal", "pingpong"] {
+            let by_time = ["latency", "--runtime", "embedded", "--atomics", "on", "-D", "0.05", "--warmup", "0", "--mode", mode];
+            let (report, code) = measured(&by_time);
+            let result = &report["devices"][0]["runs"][0]["result"];
+            assert_eq!((code, &result["kind"]), (0, &"measured".into()), "{mode}: {result}");
+        }
+    }
+
+    /// Nothing makes a million round trips a second here, least of all one that holds back each signal by a millisecond.
+    #[test]
+    fn by_time_at_a_rate_that_is_too_high_ends_and_says_how_many_were_due_and_not_started() {
+        let overload = ["--rate", "1000000", "--timeout", "200", "--inject", "signal-late=1ms"];
+        let by_time = ["latency", "--runtime", "embedded", "--atomics", "on", "-D", "0.05", "--warmup", "0"];
+        let (report, code) = measured(&with(&by_time, &overload));
+        let result = &report["devices"][0]["runs"][0]["result"];
+        let (made, left) = (result["round_trip"]["count"].as_u64().unwrap(), result["not_started"].as_u64().unwrap());
+        assert_eq!((code, made + left), (0, 50_000));
+        let warning = format!("overloaded: {left} of 50000 due round trips were not started");
+        assert!(result["warnings"].as_array().unwrap().iter().any(|said| said.as_str().unwrap().starts_with(&warning)), "{result}");
+    }
+
+    /// A batch of 3 packets on each of 4 queues, 20 times; one producer has three of five queues and another two.
+    #[test]
+    fn over_several_queues_publishes_a_batch_on_each_of_them() {
+        for (queues, producers, packets) in [("4", "1", 20 * 4 * 3), ("2", "2", 20 * 3), ("5", "2", 10 * (3 + 2) * 3)] {
+            let several = ["--batch", "3", "--queues", queues, "--producers", producers];
+            let (report, code) = measured(&with(&SHORT, &several));
+            let result = &report["devices"][0]["runs"][0]["result"];
+            assert_eq!((code, result["throughput"]["packets"].as_u64().unwrap()), (0, packets), "{queues} queues");
+            let stages = result["stages"].as_array().unwrap();
+            let sum: f64 = stages.iter().map(|stage| stage["mean_ns"].as_f64().unwrap()).sum();
+            assert!((sum - result["round_trip"]["mean_ns"].as_f64().unwrap()).abs() < 1.0, "{stages:?}");
+        }
     }
 
     #[test]
@@ -171,6 +209,78 @@ mod a_measurement {
             let result = &report["devices"][0]["runs"][0]["result"];
             assert_eq!((code, &result["kind"], &result["stages"]), (0, &"measured".into(), &Value::Array(Vec::new())), "{mode}");
             assert!(result.get("clock").is_none());
+            assert!(result.get("throughput").is_none(), "it would be that of our own pause before each round trip");
+        }
+    }
+}
+
+mod with_injected_faults {
+    use super::*;
+
+    /// Exit code and reason of a measurement with AtomicOps, which must not have ended in numbers.
+    fn failed(plan: &str, more: &[&str]) -> (i32, String) {
+        let (report, code) = measured(&with(&with(&SHORT, &["--timeout", "300", "--inject", plan]), more));
+        let result = &report["devices"][0]["runs"][0]["result"];
+        let reason = result["reason"].as_str().unwrap_or_else(|| panic!("{plan}: {result}"));
+        (code, reason.to_owned())
+    }
+
+    #[test]
+    fn a_completion_of_a_kernel_that_never_saw_the_host_is_false() {
+        let (code, reason) = failed("packet-skipped", &["--mode", "signal"]);
+        assert!(code == 1 && reason.starts_with("false-completion: "), "{code} {reason}");
+    }
+
+    #[test]
+    fn a_signal_that_goes_down_by_more_than_one_is_no_completion() {
+        for (plan, word) in [("signal-twice", "fired-twice: "), ("signal-decrement=3", "wrong-value: ")] {
+            for mode in ["dispatch", "signal"] {
+                let (code, reason) = failed(plan, &["--mode", mode]);
+                assert!(code == 1 && reason.starts_with(word), "{plan} in mode {mode}: {code} {reason}");
+            }
+        }
+        // From 1 to 4: nobody who waits for 0 ever goes on.
+        let (code, reason) = failed("signal-decrement=-3", &[]);
+        assert!(code == 3 && reason.starts_with("wrong-value: ") && reason.contains("holds 4"), "{code} {reason}");
+    }
+
+    #[test]
+    fn a_kernel_that_runs_behind_a_read_index_that_stands_still_is_a_wrong_value() {
+        let (code, reason) = failed("read-index-stuck", &["--mode", "pingpong"]);
+        assert!(code == 1 && reason.starts_with("wrong-value: the read index is 0 although packet 0 ran"), "{code} {reason}");
+    }
+
+    /// Of a ring of 64 packets.
+    #[test]
+    fn a_read_index_that_stands_still_while_packets_run_is_a_wrong_value() {
+        let (code, reason) = failed("read-index-stuck", &["--batch", "5"]);
+        assert!(code == 1 && reason.starts_with("wrong-value: the read index is 0 although packet "), "{code} {reason}");
+    }
+
+    #[test]
+    fn a_fault_for_the_case_latency_strikes_and_is_the_only_one_of_its_plan_that_is_reported() {
+        let (code, reason) = failed("signal-dropped:case=latency,packet-ignored:case=nop,seed=1", &[]);
+        assert!(code == 3 && reason.starts_with("completion-lost: "), "{code} {reason}");
+        let plan = "signal-late=5us:case=lat*,packet-ignored:case=nop,seed=1";
+        assert_eq!(measured(&with(&SHORT, &["--inject", plan])).0["settings"]["injected"], "signal-late=5us,seed=1");
+    }
+
+    #[test]
+    fn a_plan_of_which_nothing_applies_is_a_usage_error() {
+        Place::new()
+            .program(&with(&SHORT, &["--inject", "signal-dropped:case=nop"]))
+            .assert()
+            .code(2)
+            .stdout(is_empty())
+            .stderr(contains("signal-dropped:case=nop").and(contains("`latency`")));
+    }
+
+    #[test]
+    fn faults_of_the_worker_strike() {
+        let ends = [("worker-abort", 1, "SIGABRT"), ("worker-segfault", 1, "SIGSEGV"), ("worker-loop", 3, "runtime-wedged")];
+        for (plan, wanted, word) in ends {
+            let (code, reason) = failed(plan, &[]);
+            assert!(code == wanted && reason.contains(word), "{plan}: {code} {reason}");
         }
     }
 }
@@ -191,6 +301,17 @@ mod without_atomicops {
     #[test]
     fn a_ping_pong_goes_on() {
         assert_eq!(measured(&with(&OFF, &["--mode", "pingpong"])).1, 0);
+    }
+
+    #[test]
+    fn beside_a_measurement_with_them_a_ping_pong_says_what_they_change() {
+        let both = ["latency", "--runtime", "embedded", "--atomics", "both", "-n", "20", "--warmup", "0", "--mode", "pingpong"];
+        let (report, code) = measured(&both);
+        let device = &report["devices"][0];
+        let median = |run: usize| device["runs"][run]["result"]["round_trip"]["typical_ns"].as_f64().unwrap();
+        assert_eq!((code, &device["runs"][0]["atomics"]), (0, &"off".into()));
+        assert_eq!(device["atomics_effect"]["difference_ns"].as_f64(), Some(median(1) - median(0)));
+        Place::new().program(&both).assert().code(0).stdout(contains("AtomicOps on against off: median "));
     }
 
     #[test]
@@ -222,6 +343,9 @@ fn one_run_fills_every_form_and_none_is_green_for_a_hang() {
     assert!(tap.starts_with("TAP version 13\n1..3\n") && tap.contains("latency-dispatch # TODO as-predicted: hang"), "{tap}");
     assert!(ktap.contains("# XFAIL"), "{ktap}");
     assert!(github.starts_with("::notice title=aqlprobe latency on embedded::PASS: "), "{github}");
+    let settings = r#"mode="dispatch",wait="active",fence="system",batch="1",queues="1",producers="1",rate="",injected="""#;
+    assert!(prometheus.contains(settings), "{prometheus}");
+    assert_eq!(ndjson.matches("\"settings\":{\"mode\":\"dispatch\"").count(), 2, "{ndjson}");
     assert!(prometheus.contains("aqlprobe_round_trip_seconds{bed=\"embedded\"") && prometheus.contains("stage=\"host-sees\""));
     assert!(npd.starts_with("UNKNOWN [embedded] PASS: "), "{npd}");
     let [_, ndjson, junit, tap, ktap, github, prometheus, npd] = fill("off", 3);
@@ -231,6 +355,14 @@ fn one_run_fills_every_form_and_none_is_green_for_a_hang() {
     assert!(!tap.contains("TODO") && github.starts_with("::error "), "{tap}{github}");
     assert!(prometheus.contains("verdict=\"HANG\"} 1"), "{prometheus}");
     assert!(npd.starts_with("UNKNOWN [embedded] HANG: "), "{npd}");
+}
+
+#[test]
+fn tap_and_prometheus_name_injected_faults() {
+    let plan = "signal-late=5us,seed=7";
+    for (kind, wanted) in [("tap", format!("; injected faults: {plan}\n")), ("prometheus", format!("injected=\"{plan}\""))] {
+        Place::new().program(&with(&SHORT, &["--inject", plan, "--format", kind])).assert().code(0).stdout(contains(wanted));
+    }
 }
 
 #[test]
@@ -265,11 +397,14 @@ fn what_makes_no_sense_is_refused_before_any_work() {
         (vec!["-n", "0"], "0"),
         (vec!["-n", "5", "-D", "1"], "cannot be used with"),
         (vec!["-D", "-1"], "-1"),
-        (vec!["-D", "4000"], "seconds from 0 to 3600"),
+        (vec!["-D", "4000"], "seconds from 0.001 to 3600"),
+        (vec!["-D", "0"], "seconds from 0.001 to 3600"),
+        (vec!["-D", "0.0001"], "seconds from 0.001 to 3600"),
+        (vec!["--warmup", "4000"], "seconds from 0 to 3600"),
         (vec!["--rate", "0"], "rate"),
         (vec!["--mode", "nap"], "pingpong"),
         (vec!["--mode", "pingpong", "--wait", "blocked"], "pingpong"),
-        (vec!["--mode", "signal", "--batch", "2"], "batch"),
+        (vec!["--mode", "signal", "--batch", "2"], "in signal mode"),
         (vec!["--batch", "0"], "batch"),
         (vec!["--pin", "0", "--producers", "2"], "pin"),
         (vec!["--report", "xml=x"], "junit"),
@@ -280,11 +415,13 @@ fn what_makes_no_sense_is_refused_before_any_work() {
 }
 
 #[test]
-fn a_processor_that_is_not_there_is_said_and_is_no_measurement() {
-    let (report, code) = measured(&with(&SHORT, &["--pin", "4000"]));
-    let result = &report["devices"][0]["runs"][0]["result"];
-    assert_eq!((code, &result["kind"]), (1, &"not-measured".into()));
-    assert!(result["reason"].as_str().unwrap().contains("--pin 4000"));
+fn a_processor_that_is_not_there_is_a_usage_error_that_names_those_that_are() {
+    Place::new()
+        .program(&with(&SHORT, &["--pin", "4000"]))
+        .assert()
+        .code(2)
+        .stdout(is_empty())
+        .stderr(contains("--pin 4000").and(contains("this machine's processors are 0")));
 }
 
 #[test]

@@ -246,6 +246,18 @@ impl<'ring, P: QueuePort> Reservation<'ring, P> {
         Some(index)
     }
 
+    /// Publishes `last` in the last slot and `others` in those before it that are left. All bodies are written first, then `between` is
+    /// called, then the headers are stored in the order of the slots: who measures takes two times for a batch of any size.
+    pub fn fill_and(&mut self, others: &impl Packet, last: &impl Packet, between: impl FnOnce()) {
+        let (others, last) = (others.to_words(), last.to_words());
+        let words = |index: u64| if index + 1 == self.end { &last } else { &others };
+        let slot = |index| self.slots.slot(index);
+        (self.next..self.end).for_each(|index| slot(index).write_body(words(index)));
+        between();
+        (self.next..self.end).for_each(|index| slot(index).publish(words(index)[0]));
+        self.next = self.end;
+    }
+
     /// Rings the doorbell once for everything written.
     #[inline]
     pub fn ring(self) {
@@ -400,6 +412,21 @@ mod tests {
         assert!(matches!(ring.reserve(count(4)).map(drop), Err(ReserveError::Full { free: 3, .. })));
         assert!(matches!(ring.reserve(count(5)).map(drop), Err(ReserveError::LargerThanRing { capacity: 4, .. })));
         assert_eq!(ring.port().write.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn a_batch_that_is_filled_has_no_header_before_all_its_bodies_stand() {
+        let (ring, slots) = ring(4);
+        let mut batch = ring.reserve(count(3)).unwrap();
+        batch.write(&packet(1));
+        batch.fill_and(&packet(2), &packet(3), || {
+            let headers = [0, 1, 2].map(|index: usize| header(&slots[index]));
+            assert_eq!(headers, [2, 1, 1], "only what was written before is published");
+        });
+        assert_eq!((batch.remaining(), batch.write(&packet(4))), (0, None));
+        batch.ring();
+        assert_eq!([0, 1, 2].map(|index: usize| slots[index].consume()), [1, 2, 3].map(|tag| Some(packet(tag).0)));
+        assert_eq!(*ring.port().doorbell.lock().unwrap(), [2]);
     }
 
     #[test]

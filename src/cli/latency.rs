@@ -43,13 +43,13 @@ pub struct Arguments {
     #[command(flatten)]
     place: PlaceArguments,
 
-    /// Round trips [default: 10000]
+    /// Round trips, at most 4000000 [default: 10000]
     #[arg(short = 'n', long = "iterations", value_name = "N", conflicts_with = "duration",
           value_parser = clap::value_parser!(u64).range(1..=LatencyRequest::MOST_SAMPLES))]
     iterations: Option<u64>,
 
-    /// Measure for this long instead
-    #[arg(short = 'D', long, value_name = "SECONDS", value_parser = seconds)]
+    /// Measure for this long instead, or until 4000000 round trips are made
+    #[arg(short = 'D', long, value_name = "SECONDS", value_parser = duration)]
     duration: Option<Milliseconds>,
 
     /// Run this long before anything counts [default: 1 on hardware, 0.2 on a model]
@@ -72,7 +72,7 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     batch: u32,
 
-    /// Queues
+    /// Queues; of a producer that has several, all get a batch before any is waited for
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=128))]
     queues: u32,
 
@@ -130,6 +130,14 @@ fn seconds(text: &str) -> Result<Milliseconds, String> {
     match text.parse::<f64>() {
         Ok(seconds) if (0.0..=3600.0).contains(&seconds) => Ok(Milliseconds((seconds * 1e3).round() as u64)),
         _ => Err("write seconds from 0 to 3600, such as 0.5".to_owned()),
+    }
+}
+
+/// Seconds with a fraction, a millisecond at least.
+fn duration(text: &str) -> Result<Milliseconds, String> {
+    match seconds(text) {
+        Ok(Milliseconds(0)) | Err(_) => Err("write seconds from 0.001 to 3600, such as 0.5".to_owned()),
+        measured => measured,
     }
 }
 

@@ -1,9 +1,9 @@
 //! Latency reports: medians and tails.
 
+use crate::bootstrap::{Figure, Samples, difference_percent};
 use crate::report::latency::{LatencyDevice, LatencyReport, LatencyResult, LatencyRun, LatencySettings, Measurement};
 
 use super::matching::{Gpu, differing, pair, pair_modes};
-use super::statistics::{Figure, Samples, difference};
 use super::{Aspect, Change, CompareSettings, Finding, Interval, Judged, Percent, Spot, Unlikeness};
 
 pub(super) fn compare(
@@ -78,7 +78,7 @@ fn words(result: &LatencyResult) -> String {
 
 fn compare_figure(spot: &Spot, figure: Figure, base: &Measurement, new: &Measurement, settings: &CompareSettings) -> Finding {
     let sides = Samples::new(&base.samples_ns).zip(Samples::new(&new.samples_ns));
-    let interval = sides.as_ref().and_then(|(base, new)| difference(base, new, figure, &settings.bootstrap));
+    let interval = sides.as_ref().and_then(|(base, new)| difference_percent(base, new, figure, &settings.bootstrap));
     let (base_ns, new_ns) = sides.map_or((0, 0), |(base, new)| (base.quantile(figure), new.quantile(figure)));
     let change = interval.map(|interval| judge(interval, settings.threshold));
     Finding::Figure { spot: spot.clone(), figure, base_ns, new_ns, difference_percent: interval, change }

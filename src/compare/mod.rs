@@ -6,7 +6,6 @@
 mod cases;
 mod figures;
 mod matching;
-mod statistics;
 pub mod text;
 
 use std::fmt;
@@ -16,7 +15,7 @@ use serde::Serialize;
 
 use crate::report::{AtomicsMode, BedReport, Document, DocumentKind, ExitCode, Tool};
 
-pub use statistics::{Bootstrap, Figure, Interval};
+pub use crate::bootstrap::{Bootstrap, Figure, Interval};
 
 /// Percent of the base.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize)]

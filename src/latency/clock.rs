@@ -2,9 +2,10 @@
 //!
 //! A runtime gives dispatch times in ticks of its system clock (`hsa_amd_profiling_get_dispatch_time`), which can be read at any time
 //! (`HSA_SYSTEM_INFO_TIMESTAMP`). Reading it between two readings of the host's clock brackets it: the tick was taken somewhere between
-//! the two. Many brackets over the whole measurement give a line; how far a device time may be off is half the narrowest bracket, what
-//! the brackets are off the line, and one tick. What the runtime itself is off when it translates the GPU's counter into its system clock
-//! cannot be seen from here.
+//! the two. Many brackets over the whole measurement give a line. At a bracket the line may be off by half the bracket and what the
+//! bracket's middle is off the line; between two brackets, if both clocks run evenly, by no more than at the worse of them. So the bound is
+//! the largest of these sums, and one tick. Where a measurement reaches beyond the brackets, that is said ([`ClockMap::doubts`]). What the
+//! runtime itself is off when it translates the GPU's counter into its system clock cannot be seen from here.
 
 use std::time::Instant;
 
@@ -68,11 +69,25 @@ pub struct ClockMap {
     origin: Ticks,
     offset_ns: f64,
     ns_per_tick: f64,
+    slope: Slope,
+    /// From the first to the last bracket that counts, in nanoseconds since the measurement's epoch.
+    reach_ns: (f64, f64),
     report: ClockReport,
+}
+
+/// Where the pace of the device's clock comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Slope {
+    /// The brackets.
+    Measured,
+    /// What the runtime says it is.
+    Nominal,
 }
 
 /// A line needs so long a base that the brackets' own width does not tilt it.
 const SHORTEST_BASE_NS: f64 = 1e6;
+/// How long a measurement may be for the nominal pace: clocks are 100 ppm off each other, which makes a microsecond in this time.
+const LONGEST_NOMINAL_NS: f64 = 1e7;
 /// Brackets wider than this many times the narrowest were interrupted.
 const INTERRUPTED: f64 = 2.0;
 
@@ -87,16 +102,51 @@ impl ClockMap {
         let origin = narrowest.device;
         let points: Vec<(f64, f64)> =
             good.iter().map(|bracket| (ticks_between(origin, bracket.device), bracket.middle())).collect();
-        let (ns_per_tick, offset_ns) = line(&points, nominal).unwrap_or_else(|| (nominal, narrowest.middle()));
-        let residual = points.iter().map(|(tick, host)| (host - (offset_ns + tick * ns_per_tick)).abs()).fold(0.0, f64::max);
+        let (slope, ns_per_tick, offset_ns) = match line(&points, nominal) {
+            Some((ns_per_tick, offset_ns)) => (Slope::Measured, ns_per_tick, offset_ns),
+            None => (Slope::Nominal, nominal, narrowest.middle()),
+        };
+        let off = |bracket: &Bracket| {
+            let on_line = offset_ns + ticks_between(origin, bracket.device) * ns_per_tick;
+            (bracket.middle() - on_line).abs() + bracket.width() / 2.0
+        };
+        let worst = good.iter().map(|bracket| off(bracket)).fold(0.0, f64::max);
+        let reach_ns = good
+            .iter()
+            .map(|bracket| bracket.middle())
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(first, last), at| (at.min(first), at.max(last)));
         let report = ClockReport {
             ticks_per_second,
-            error_bound_ns: width / 2.0 + residual + nominal,
+            error_bound_ns: worst + nominal,
             // A clock that runs fast needs fewer nanoseconds per tick.
             drift_ppb: (nominal / ns_per_tick - 1.0) * 1e9,
             points: u32::try_from(points.len()).unwrap_or(u32::MAX),
         };
-        Some(Self { origin, offset_ns, ns_per_tick, report })
+        Some(Self { origin, offset_ns, ns_per_tick, slope, reach_ns, report })
+    }
+
+    /// Why the error bound may not hold for device times between these two host times, in nanoseconds since the measurement's epoch; a
+    /// sentence each.
+    #[must_use]
+    pub fn doubts(&self, first_ns: f64, last_ns: f64) -> Vec<String> {
+        let mut doubts = Vec::new();
+        let points = self.report.points;
+        let beyond = (self.reach_ns.0 - first_ns).max(0.0) + (last_ns - self.reach_ns.1).max(0.0);
+        // What a clock that is 100 ppm off does beyond the last reading is less than its tick in most measurements, and then no news.
+        if self.slope == Slope::Measured && beyond * 1e-4 > self.report.error_bound_ns {
+            doubts.push(format!(
+                "{:.1} ms of the round trips lie outside the {points} readings of both clocks that were not interrupted: there \
+                 device times may be off by more than the error bound",
+                beyond / 1e6
+            ));
+        }
+        if self.slope == Slope::Nominal && last_ns - first_ns > LONGEST_NOMINAL_NS {
+            doubts.push(format!(
+                "only {points} of the readings of both clocks were not interrupted, too few to see how the clocks drift: the device's is \
+                 taken at its nominal pace, and its times may be off by more than the error bound"
+            ));
+        }
+        doubts
     }
 
     /// A device time in nanoseconds since the measurement's epoch.
@@ -144,13 +194,15 @@ mod tests {
         Ticks(7_000_000_000_000 + (host_ns * (1.0 + ppm / 1e6) / 10.0).round() as u64)
     }
 
-    /// Brackets every 5 ms whose tick lies anywhere inside, some of them interrupted.
-    fn brackets(ppm: f64, places: &[(f64, bool)]) -> Vec<Bracket> {
+    /// The width of a bracket that was interrupted.
+    const INTERRUPTION: f64 = 40_000.0;
+
+    /// Brackets every 5 ms, of the given widths, whose tick lies at the given share of it.
+    fn brackets(ppm: f64, places: &[(f64, f64)]) -> Vec<Bracket> {
         places
             .iter()
             .enumerate()
-            .map(|(index, (place, interrupted))| {
-                let width = if *interrupted { 40_000.0 } else { 80.0 };
+            .map(|(index, (place, width))| {
                 let before_ns = index as f64 * 5e6;
                 Bracket { before_ns, device: device_ticks(before_ns + place * width, ppm), after_ns: before_ns + width }
             })
@@ -161,34 +213,59 @@ mod tests {
         #[test]
         fn a_device_time_lies_within_the_error_bound_whatever_the_drift_and_wherever_the_tick_fell(
             ppm in -200.0..200.0_f64,
-            places in prop::collection::vec((0.0..=1.0_f64, prop::bool::weighted(0.2)), 3..60),
+            places in prop::collection::vec((0.0..=1.0_f64, prop_oneof![4 => 40.0..80.0_f64, 1 => Just(INTERRUPTION)]), 3..60),
         ) {
-            prop_assume!(places.iter().any(|(_, interrupted)| !interrupted));
+            prop_assume!(places.iter().any(|(_, width)| *width < INTERRUPTION));
             let brackets = brackets(ppm, &places);
             let map = ClockMap::fit(&brackets, 100_000_000).unwrap();
             let good = brackets.iter().filter(|bracket| bracket.width() < 1_000.0);
             for at in good.map(|bracket| bracket.before_ns + 33.0) {
                 let error = (map.host_ns(device_ticks(at, ppm)) - at).abs();
-                // The rounding of the test's own ticks comes on top.
-                prop_assert!(error <= map.report().error_bound_ns + 10.0, "{error} over {}", map.report().error_bound_ns);
+                // The device's clock counts whole ticks of 10 ns, which the bound has in it.
+                prop_assert!(error <= map.report().error_bound_ns + 0.1, "{error} over {}", map.report().error_bound_ns);
             }
         }
     }
 
     #[test]
     fn a_clock_that_is_100_ppm_fast_is_said_to_be() {
-        let map = ClockMap::fit(&brackets(100.0, &[(0.5, false); 200]), 100_000_000).unwrap();
+        let map = ClockMap::fit(&brackets(100.0, &[(0.5, 80.0); 200]), 100_000_000).unwrap();
         assert!((map.report().drift_ppb - 100_000.0).abs() < 100.0, "{:?}", map.report());
         assert_eq!(map.report().points, 200);
     }
 
     #[test]
     fn interrupted_readings_are_left_out_and_do_not_widen_the_bound() {
-        let mut places = vec![(0.5, false); 20];
-        places.extend([(0.0, true), (1.0, true)]);
+        let mut places = vec![(0.5, 80.0); 20];
+        places.extend([(0.0, INTERRUPTION), (1.0, INTERRUPTION)]);
         let map = ClockMap::fit(&brackets(0.0, &places), 100_000_000).unwrap();
         assert_eq!(map.report().points, 20);
         assert!(map.report().error_bound_ns < 100.0, "{:?}", map.report());
+    }
+
+    /// Three readings without a residual, of 40, 80 and 40 ns: where the wide one was taken, its half is what the line may be off.
+    #[test]
+    fn the_bound_is_that_of_the_widest_reading_that_counts_and_not_of_the_narrowest() {
+        let map = ClockMap::fit(&brackets(0.0, &[(0.5, 40.0), (0.5, 80.0), (0.5, 40.0)]), 100_000_000).unwrap();
+        // Half of 80, one tick of 10, and what least squares makes of the ticks' own rounding.
+        assert!((50.0..60.0).contains(&map.report().error_bound_ns), "{:?}", map.report());
+    }
+
+    #[test]
+    fn round_trips_beyond_the_readings_that_count_are_doubted() {
+        let last = (0.5, INTERRUPTION);
+        let map = ClockMap::fit(&brackets(0.0, &[(0.5, 80.0), (0.5, 80.0), (0.5, 80.0), last, last]), 100_000_000).unwrap();
+        assert_eq!(map.doubts(0.0, 10e6), Vec::<String>::new());
+        let doubts = map.doubts(0.0, 20e6);
+        assert!(doubts.len() == 1 && doubts[0].contains("outside the 3 readings"), "{doubts:?}");
+    }
+
+    #[test]
+    fn a_long_measurement_at_the_nominal_pace_is_doubted_and_a_short_one_is_not() {
+        let map = ClockMap::fit(&brackets(0.0, &[(0.5, 80.0), (0.5, INTERRUPTION), (0.5, 80.0)]), 100_000_000).unwrap();
+        assert_eq!(map.doubts(0.0, 5e6), Vec::<String>::new());
+        let doubts = map.doubts(0.0, 50e6);
+        assert!(doubts.len() == 1 && doubts[0].contains("nominal pace"), "{doubts:?}");
     }
 
     #[test]

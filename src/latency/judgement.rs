@@ -112,7 +112,7 @@ pub fn plausibility(bed: BedKind, settings: &LatencySettings, measurement: &Meas
     const SLOW: u64 = 20_000;
     const VERY_SLOW: u64 = 1_000_000;
     let comparable = settings.batch == 1 && settings.producers == 1 && settings.rate_per_second.is_none();
-    let packets = matches!(settings.mode, LatencyMode::Dispatch | LatencyMode::Barrier);
+    let packets = settings.mode.publishes();
     if bed != BedKind::Hardware || !comparable || !packets {
         return None;
     }
@@ -136,21 +136,27 @@ pub fn plausibility(bed: BedKind, settings: &LatencySettings, measurement: &Meas
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::report::latency::{LatencyFence, Throughput};
     use crate::report::{AgentFacts, AtomicsMode};
 
     fn measurement(median: u64) -> Measurement {
+        measurement_of(&[median])
+    }
+
+    fn measurement_of(samples: &[u64]) -> Measurement {
+        let median = samples[0];
         Measurement {
-            round_trip: super::super::statistics::distribution(&[median]).unwrap(),
+            round_trip: super::super::statistics::distribution(samples).unwrap(),
             stages: Vec::new(),
             clock: None,
-            throughput: Throughput { packets: 1, elapsed_ns: median, packets_per_second: 1.0 },
+            throughput: Some(Throughput { packets: 1, elapsed_ns: median, packets_per_second: 1.0 }),
             late_starts: None,
+            not_started: None,
             outliers: 0,
             warnings: Vec::new(),
-            samples_ns: vec![median],
+            samples_ns: samples.to_vec(),
         }
     }
 
@@ -158,11 +164,15 @@ mod tests {
         LatencyResult::Measured(Box::new(measurement(5_000)))
     }
 
-    fn hang() -> LatencyResult {
+    pub(in crate::latency) fn measured_in(samples: &[u64]) -> LatencyResult {
+        LatencyResult::Measured(Box::new(measurement_of(samples)))
+    }
+
+    pub(in crate::latency) fn hang() -> LatencyResult {
         LatencyResult::Hang { reason: "its signal stayed 1".to_owned() }
     }
 
-    fn run(atomics: AtomicsMode, expected: Expectation, result: LatencyResult) -> LatencyRun {
+    pub(in crate::latency) fn run(atomics: AtomicsMode, expected: Expectation, result: LatencyResult) -> LatencyRun {
         let requester = RequesterReadback::Holds { enabled: atomics == AtomicsMode::On };
         LatencyRun { atomics, requester, standing: standing(expected, &result), result }
     }
@@ -177,6 +187,7 @@ mod tests {
             agent: AgentFacts::default(),
             doorbell: None,
             runs,
+            atomics_effect: None,
         };
         verdict(&bed, &[device]).exit_code
     }

@@ -5,6 +5,7 @@
 //! them, and nothing is trimmed. The supervisor ([`run`]) is the one of `verify` (`verify::supervision`): it owns the AtomicOps bit, holds
 //! the worker to its deadlines, and turns what it says into a [`LatencyReport`]. docs/latency.md says how to read that.
 
+mod atomics_effect;
 mod clock;
 mod event;
 mod host;

@@ -33,7 +33,7 @@ impl Watch {
 
     fn below(root: &Path, cpu: Option<u32>) -> Self {
         let list = cpu.and_then(|cpu| host::read(root, &format!("sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")));
-        let siblings = list.map(|list| cpu_list(&list)).unwrap_or_default();
+        let siblings = list.map(|list| host::cpu_list(&list)).unwrap_or_default();
         let siblings = siblings.into_iter().filter(|sibling| Some(*sibling) != cpu).collect();
         Self { root: root.to_owned(), cpu, siblings, before: host::read(root, "proc/stat").unwrap_or_default() }
     }
@@ -68,11 +68,11 @@ impl Watch {
                 stolen * 100.0
             ));
         }
-        if let Some(load) = host::load_average(&self.root).filter(|load| *load > f64::from(host::logical_cpus())) {
-            warnings.push(format!(
-                "the load average is {load:.1} on {} processors: threads waited for each other",
-                host::logical_cpus()
-            ));
+        let processors = host::logical_cpus(&self.root);
+        if let Some(load) = host::load_average(&self.root).filter(|load| *load > f64::from(processors)) {
+            let plural = if processors == 1 { "" } else { "s" };
+            warnings
+                .push(format!("the load average is {load:.1} on {processors} processor{plural}: threads waited for each other"));
         }
         warnings
     }
@@ -97,6 +97,13 @@ pub fn of_samples(measurement: &Measurement, settings: &LatencySettings) -> Vec<
     if let Some(late) = measurement.late_starts.filter(|late| *late > 0) {
         warnings.push(format!(
             "{late} of {count} round trips started late because those before them took too long; they count from when they were due"
+        ));
+    }
+    if let Some(left) = measurement.not_started.filter(|left| *left > 0) {
+        warnings.push(format!(
+            "overloaded: {left} of {} due round trips were not started before the measurement had to end; the rate is beyond what was \
+             measured on",
+            count + left
         ));
     }
     if settings.duration_ms.is_some() && count >= LatencyRequest::MOST_SAMPLES {
@@ -127,18 +134,6 @@ fn spent(stat: &str, cpu: &str) -> Option<Spent> {
     let parts = [user, nice, system, irq, softirq, steal];
     let busy = parts.iter().try_fold(0_u64, |sum, part| sum.checked_add(*part))?;
     Some(Spent { busy, steal, total: busy.checked_add(idle)?.checked_add(iowait)? })
-}
-
-/// A list as the kernel writes it: `0-1,8`.
-fn cpu_list(text: &str) -> Vec<u32> {
-    const MOST: usize = 4096;
-    let numbers = |part: &str| -> Option<Vec<u32>> {
-        match part.trim().split_once('-') {
-            Some((first, last)) => Some((first.parse().ok()?..=last.parse().ok()?).take(MOST).collect()),
-            None => Some(vec![part.trim().parse().ok()?]),
-        }
-    };
-    text.split(',').filter_map(numbers).flatten().collect()
 }
 
 #[cfg(test)]
@@ -174,11 +169,5 @@ mod tests {
     fn a_quiet_machine_is_not_warned_of() {
         let root = tempfile::tempdir().unwrap();
         assert_eq!(Watch::below(root.path(), Some(0)).end(), Vec::<String>::new());
-    }
-
-    #[test]
-    fn lists_of_processors_are_those_of_the_kernel() {
-        assert_eq!(cpu_list("0-2,8"), [0, 1, 2, 8]);
-        assert_eq!(cpu_list("x,4294967296,-,3"), [3]);
     }
 }

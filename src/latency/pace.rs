@@ -32,6 +32,13 @@ impl Schedule {
         let nanoseconds = self.step.as_nanos().checked_mul(u128::from(index))?;
         self.first.checked_add(Duration::from_nanos(u64::try_from(nanoseconds).ok()?))
     }
+
+    /// How many round trips of this producer are due before `end`.
+    #[must_use]
+    pub fn due_before(&self, end: Instant) -> u64 {
+        let span = end.saturating_duration_since(self.first).as_nanos();
+        u64::try_from(span.div_ceil(self.step.as_nanos().max(1))).unwrap_or(u64::MAX)
+    }
 }
 
 /// Waits until `due`, awake at the end; returns at once when it has passed.
@@ -65,6 +72,15 @@ mod tests {
         due.sort_unstable();
         let wanted: Vec<Instant> = (0..12).map(|index| begin + Duration::from_millis(index)).collect();
         assert_eq!(due, wanted);
+    }
+
+    #[test]
+    fn what_is_due_before_an_end_is_counted_without_the_one_due_at_it() {
+        let begin = Instant::now();
+        let schedule = Schedule::new(begin, 1000.0, 1, 2);
+        // Due at 1, 3, 5 ms.
+        let counts = [0, 1, 2, 3, 4, 6].map(|end| schedule.due_before(begin + Duration::from_millis(end)));
+        assert_eq!(counts, [0, 0, 1, 1, 2, 3]);
     }
 
     #[test]

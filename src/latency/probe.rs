@@ -1,15 +1,18 @@
 //! Producers: each makes one round trip after another, first to warm up, then to measure.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::hsa::Runtime;
-use crate::report::latency::LatencySettings;
+use crate::report::latency::{LatencySettings, TimerReport};
 
 use super::clock::Bracket;
+use super::host;
 use super::pace::{Schedule, wait_until};
 use super::request::LatencyRequest;
 use super::stop::Stop;
+use super::timer;
 use super::trip::Trip;
 
 /// Something that makes round trips.
@@ -23,15 +26,25 @@ pub trait Probe {
     /// One round trip.
     ///
     /// # Errors
-    /// It did not end.
+    /// It did not end, or not as it must.
     fn trip(&mut self) -> Result<Trip, Stop>;
+
+    /// Looks once more at what the last round trip left behind.
+    ///
+    /// # Errors
+    /// Something of it came late that must not have come.
+    fn finish(&mut self) -> Result<(), Stop> {
+        Ok(())
+    }
 }
 
 /// What the producers of a measurement share.
 #[derive(Debug, Default)]
 pub struct Meeting {
-    /// Producers that have warmed up.
+    /// Producers that are ready to measure.
     ready: AtomicU32,
+    /// When all were, and the measurement began.
+    begin: OnceLock<Instant>,
     /// One of them cannot go on.
     over: AtomicBool,
     /// Round trips of any kind, a sign of life.
@@ -50,16 +63,16 @@ impl Meeting {
         self.over.store(true, Ordering::Relaxed);
     }
 
-    /// Waits until all are warm; false when one has given up.
-    fn gather(&self, producers: u32) -> bool {
+    /// Waits until all are ready; when the measurement begins, which is the same time for all. `None` when one has given up.
+    fn gather(&self, producers: u32) -> Option<Instant> {
         self.ready.fetch_add(1, Ordering::AcqRel);
         while self.ready.load(Ordering::Acquire) < producers {
             if self.is_over() {
-                return false;
+                return None;
             }
             std::thread::yield_now();
         }
-        true
+        Some(*self.begin.get_or_init(Instant::now))
     }
 }
 
@@ -72,6 +85,10 @@ pub struct Yield {
     pub brackets: Vec<Bracket>,
     /// Round trips that started after they were due, because the one before had not ended.
     pub late_starts: u64,
+    /// Round trips that were due and were not started before the measurement had to end.
+    pub not_started: u64,
+    /// What the host's clock costs on this thread, if it was asked.
+    pub timer: Option<TimerReport>,
 }
 
 /// One producer's part.
@@ -87,24 +104,38 @@ pub struct Part<'a> {
     pub epoch: Instant,
     /// Whose clock it reads beside the host's; none of it where another producer does.
     pub clock: Option<&'a Runtime>,
+    /// How long a round trip may take.
+    pub patience: Duration,
 }
 
 /// How far apart readings of both clocks are.
 const BRACKETS_APART: Duration = Duration::from_millis(5);
 
 impl Part<'_> {
-    /// Warms up, waits for the others, measures.
+    /// Keeps this thread where it belongs, warms up, waits for the others, measures.
     ///
     /// # Errors
     /// What ended it; the other producers then end too.
     pub fn run(&self, probe: &mut dyn Probe) -> Result<Yield, Stop> {
-        let outcome = self
-            .warm_up(probe)
-            .and_then(|()| if self.meeting.gather(self.settings.producers) { self.measure(probe) } else { Ok(Yield::default()) });
+        let outcome = self.settle().and_then(|timer| {
+            self.warm_up(probe)?;
+            let mut made = Yield { timer, ..Yield::default() };
+            self.measure(probe, &mut made)?;
+            probe.finish()?;
+            Ok(made)
+        });
         if outcome.is_err() {
             self.meeting.call_off();
         }
         outcome
+    }
+
+    /// Goes to the processor to measure on, and asks there what the clock costs.
+    fn settle(&self) -> Result<Option<TimerReport>, Stop> {
+        if let Some(cpu) = self.settings.pinned_cpu {
+            host::pin(cpu).map_err(|error| Stop::Failed(error.to_string()))?;
+        }
+        Ok((self.producer == 0).then(timer::measure))
     }
 
     fn warm_up(&self, probe: &mut dyn Probe) -> Result<(), Stop> {
@@ -124,38 +155,58 @@ impl Part<'_> {
         whole / producers + u64::from(producer < whole % producers)
     }
 
-    fn measure(&self, probe: &mut dyn Probe) -> Result<Yield, Stop> {
-        const RESERVED_AT_FIRST: u64 = 65_536;
-        let begin = Instant::now();
+    /// Room for the round trips that are sure to be made; a measurement by time asks for more as it goes.
+    fn sure(&self, quota: u64) -> usize {
+        const BY_TIME: u64 = 65_536;
+        let sure = if self.settings.samples.is_some() { quota.min(LatencyRequest::MOST_SAMPLES) } else { quota.min(BY_TIME) };
+        usize::try_from(sure).unwrap_or(0)
+    }
+
+    fn measure(&self, probe: &mut dyn Probe, made: &mut Yield) -> Result<(), Stop> {
         let quota = self.quota();
+        made.trips.reserve_exact(self.sure(quota));
+        // All that the first round trip needs is done before the measurement begins: it must not be late for it.
+        self.bracket(made);
+        let mut next_bracket = Instant::now() + BRACKETS_APART;
+        probe.prepare()?;
+        let Some(begin) = self.meeting.gather(self.settings.producers) else { return Ok(()) };
         let end = self.settings.duration_ms.and_then(|duration| begin.checked_add(Duration::from_millis(duration)));
         let schedule = self.settings.rate_per_second.map(|rate| Schedule::new(begin, rate, self.producer, self.settings.producers));
-        let mut made = Yield { trips: Vec::with_capacity(quota.min(RESERVED_AT_FIRST) as usize), ..Yield::default() };
-        let mut next_bracket = begin;
+        let mut before: Option<Instant> = None;
         for index in 0..quota {
-            if self.clock.is_some() && Instant::now() >= next_bracket {
-                self.bracket(&mut made);
-                next_bracket = Instant::now() + BRACKETS_APART;
+            if before.is_some() {
+                if self.clock.is_some() && Instant::now() >= next_bracket {
+                    self.bracket(made);
+                    next_bracket = Instant::now() + BRACKETS_APART;
+                }
+                probe.prepare()?;
             }
-            probe.prepare()?;
             let due = schedule.and_then(|schedule| schedule.due(index));
-            if self.meeting.is_over() || end.is_some_and(|end| due.unwrap_or_else(Instant::now) >= end) {
+            let now = Instant::now();
+            // By its own pace one round trip is made in any time; by a rate, those that are due in it.
+            let is_beyond = |end| due.map_or(before.is_some() && now >= end, |due| due >= end);
+            if self.meeting.is_over() || end.is_some_and(is_beyond) {
                 break;
             }
             if let Some(due) = due {
-                if Instant::now() > due {
-                    made.late_starts += 1;
+                if let (Some(schedule), Some(end)) = (schedule, end)
+                    && now.saturating_duration_since(end) >= self.patience
+                {
+                    made.not_started = schedule.due_before(end).saturating_sub(index);
+                    break;
                 }
+                made.late_starts += u64::from(before.is_some_and(|before| before > due));
                 wait_until(due);
             }
             let mut trip = probe.trip()?;
             trip.due = due.unwrap_or(trip.start);
+            before = Some(trip.seen);
             made.trips.push(trip);
             self.meeting.alive.fetch_add(1, Ordering::Relaxed);
             self.meeting.measured.fetch_add(1, Ordering::Relaxed);
         }
-        self.bracket(&mut made);
-        Ok(made)
+        self.bracket(made);
+        Ok(())
     }
 
     fn bracket(&self, made: &mut Yield) {
@@ -178,6 +229,10 @@ mod tests {
         fail_at: Option<u64>,
     }
 
+    impl Stalling {
+        const NEVER: Self = Self { made: 0, stall_at: u64::MAX, stall: Duration::ZERO, fail_at: None };
+    }
+
     impl Probe for Stalling {
         fn prepare(&mut self) -> Result<(), Stop> {
             Ok(())
@@ -193,6 +248,40 @@ mod tests {
             }
             self.made += 1;
             Ok(Trip { due: start, start, steps: None, seen: Instant::now() })
+        }
+    }
+
+    /// A device that is always done before the next round trip is due, which takes its time to get ready for the first.
+    struct Idle {
+        since: Instant,
+        slow_to_get_ready: Duration,
+    }
+
+    impl Probe for Idle {
+        fn prepare(&mut self) -> Result<(), Stop> {
+            std::thread::sleep(std::mem::take(&mut self.slow_to_get_ready));
+            Ok(())
+        }
+
+        fn trip(&mut self) -> Result<Trip, Stop> {
+            Ok(Trip { due: self.since, start: Instant::now(), steps: None, seen: self.since })
+        }
+    }
+
+    /// Nothing comes before the next round trip is due: its late answers are in the last.
+    struct Afterthought(Stalling);
+
+    impl Probe for Afterthought {
+        fn prepare(&mut self) -> Result<(), Stop> {
+            self.0.prepare()
+        }
+
+        fn trip(&mut self) -> Result<Trip, Stop> {
+            self.0.trip()
+        }
+
+        fn finish(&mut self) -> Result<(), Stop> {
+            Err(Stop::Failed("fired-twice".to_owned()))
         }
     }
 
@@ -214,7 +303,7 @@ mod tests {
     }
 
     fn part<'a>(settings: &'a LatencySettings, meeting: &'a Meeting, producer: u32) -> Part<'a> {
-        Part { settings, producer, meeting, epoch: Instant::now(), clock: None }
+        Part { settings, producer, meeting, epoch: Instant::now(), clock: None, patience: Duration::from_millis(20) }
     }
 
     /// At 1000 per second a stall of 100 ms delays the hundred round trips that were due meanwhile; each must count its own delay.
@@ -222,13 +311,68 @@ mod tests {
     #[test]
     fn a_stall_counts_for_every_round_trip_that_was_due_during_it_and_none_is_skipped() {
         let (settings, meeting) = (settings(150, Some(1000.0), 1), Meeting::default());
-        let mut probe = Stalling { made: 0, stall_at: 10, stall: Duration::from_millis(100), fail_at: None };
+        let mut probe = Stalling { stall_at: 10, stall: Duration::from_millis(100), ..Stalling::NEVER };
         let made = part(&settings, &meeting, 0).run(&mut probe).unwrap();
         assert_eq!(made.trips.len(), 150);
         assert!(made.trips[10].nanoseconds() >= 100_000_000);
         // The one due 50 ms into the stall cannot have ended before the stall did.
         assert!(made.trips[60].nanoseconds() >= 49_000_000, "{}", made.trips[60].nanoseconds());
         assert!(made.late_starts >= 90, "{}", made.late_starts);
+    }
+
+    #[test]
+    fn round_trips_behind_an_idle_device_are_never_late_however_long_it_took_to_get_ready() {
+        let (settings, meeting) = (settings(20, Some(10_000.0), 1), Meeting::default());
+        let slow_to_get_ready = Duration::from_millis(5);
+        let since = Instant::now();
+        let made = part(&settings, &meeting, 0).run(&mut Idle { since, slow_to_get_ready }).unwrap();
+        assert_eq!((made.trips.len(), made.late_starts), (20, 0));
+        assert!(made.trips[0].due >= since + slow_to_get_ready, "the first one is due when all is ready");
+    }
+
+    #[test]
+    fn producers_take_their_turns_from_one_beginning() {
+        let (settings, meeting) = (settings(6, Some(1000.0), 3), Meeting::default());
+        let mut due: Vec<Instant> = std::thread::scope(|scope| {
+            let producers: Vec<_> = (0..3)
+                .map(|producer| {
+                    let part = part(&settings, &meeting, producer);
+                    let slow_to_get_ready = Duration::from_millis(u64::from(producer));
+                    scope.spawn(move || part.run(&mut Idle { since: Instant::now(), slow_to_get_ready }).unwrap().trips)
+                })
+                .collect();
+            producers.into_iter().flat_map(|producer| producer.join().unwrap()).map(|trip| trip.due).collect()
+        });
+        due.sort_unstable();
+        let apart: Vec<Duration> = due.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert_eq!(apart, [Duration::from_millis(1); 5]);
+    }
+
+    #[test]
+    fn the_shortest_measurement_makes_a_round_trip() {
+        let mut settings = settings(0, None, 1);
+        (settings.samples, settings.duration_ms) = (None, Some(0));
+        let made = part(&settings, &Meeting::default(), 0).run(&mut Stalling { ..Stalling::NEVER }).unwrap();
+        assert_eq!(made.trips.len(), 1);
+    }
+
+    /// A stall of 100 ms in a measurement of 50 ms: of its 50 round trips all but the first are due during it, and the patience of 20 ms
+    /// is over before another could be started.
+    #[test]
+    fn an_overloaded_measurement_by_time_ends_a_round_trips_patience_after_its_time_and_counts_what_was_not_started() {
+        let mut settings = settings(0, Some(1000.0), 1);
+        (settings.samples, settings.duration_ms) = (None, Some(50));
+        let mut probe = Stalling { stall_at: 0, stall: Duration::from_millis(100), ..Stalling::NEVER };
+        let made = part(&settings, &Meeting::default(), 0).run(&mut probe).unwrap();
+        assert!(made.trips.len() <= 1, "{}", made.trips.len());
+        assert_eq!(made.trips.len() as u64 + made.not_started, 50);
+    }
+
+    #[test]
+    fn what_comes_after_the_last_round_trip_ends_the_measurement() {
+        let settings = settings(3, None, 1);
+        let stop = part(&settings, &Meeting::default(), 0).run(&mut Afterthought(Stalling::NEVER)).unwrap_err();
+        assert_eq!(stop, Stop::Failed("fired-twice".to_owned()));
     }
 
     #[test]
@@ -239,18 +383,17 @@ mod tests {
         assert_eq!(quotas, [4, 3, 3]);
     }
 
+    /// At ten a second the other one has hours of work left.
     #[test]
     fn a_producer_that_cannot_go_on_ends_the_others() {
-        let settings = settings(1_000_000, Some(1000.0), 2);
+        let settings = settings(1_000_000, Some(10.0), 2);
         let meeting = Meeting::default();
         std::thread::scope(|scope| {
-            let healthy = scope.spawn(|| {
-                let mut probe = Stalling { made: 0, stall_at: u64::MAX, stall: Duration::ZERO, fail_at: None };
-                part(&settings, &meeting, 0).run(&mut probe)
-            });
-            let mut probe = Stalling { made: 0, stall_at: u64::MAX, stall: Duration::ZERO, fail_at: Some(3) };
+            let healthy = scope.spawn(|| part(&settings, &meeting, 0).run(&mut Stalling { ..Stalling::NEVER }));
+            let mut probe = Stalling { fail_at: Some(1), ..Stalling::NEVER };
             assert!(part(&settings, &meeting, 1).run(&mut probe).is_err());
-            assert!(healthy.join().unwrap().unwrap().trips.len() < 1_000_000);
+            let trips = healthy.join().unwrap().unwrap().trips.len();
+            assert!(trips < 1_000, "it made {trips} round trips, which take 200 s, and was not ended");
         });
     }
 }

@@ -6,6 +6,8 @@ use std::str::FromStr;
 use crate::report::latency::{LatencyFence, LatencyMode, LatencySettings, LatencyWait};
 use crate::verify::supervision::{Milliseconds, PlaceRequest};
 
+use super::host::{self, PinError};
+
 /// Everything an invocation of `latency` is asked for. [`LatencyRequest::check`] says whether it goes together.
 #[derive(Clone, Debug)]
 pub struct LatencyRequest {
@@ -78,7 +80,7 @@ pub enum LatencyRequestError {
     #[error("`{0}` is no rate: write round trips per second, from 0.001 to 100000000")]
     Rate(String),
     /// A mode with a resident kernel has one kernel and one thread that talks to it.
-    #[error("{option} belongs to the modes dispatch and barrier: in {mode:?} mode one thread talks to one running kernel")]
+    #[error("{option} belongs to the modes dispatch and barrier: in {} mode one thread talks to one running kernel", .mode.name())]
     OnlyForPackets {
         /// The option.
         option: &'static str,
@@ -88,6 +90,9 @@ pub enum LatencyRequestError {
     /// The host word of a ping-pong has no interrupt.
     #[error("--wait blocked needs a signal, and pingpong mode has none: leave it out, or use --mode signal")]
     NothingToSleepOn,
+    /// No thread can be kept on that processor.
+    #[error(transparent)]
+    Pin(#[from] PinError),
     /// One processor holds one measuring thread.
     #[error("--pin keeps one thread on one processor, and --producers asks for {producers}")]
     PinnedProducers {
@@ -106,12 +111,12 @@ impl LatencyRequest {
     /// The most round trips that are kept.
     pub const MOST_SAMPLES: u64 = 4_000_000;
 
-    /// Whether the options go together.
+    /// Whether the options go together, and this machine has the processor they name.
     ///
     /// # Errors
-    /// Which do not.
+    /// What does not.
     pub fn check(&self) -> Result<(), LatencyRequestError> {
-        let packets = matches!(self.mode, LatencyMode::Dispatch | LatencyMode::Barrier);
+        let packets = self.mode.publishes();
         let only = [
             ("--batch", self.batch > 1),
             ("--queues", self.queues > 1),
@@ -127,6 +132,7 @@ impl LatencyRequest {
         if self.pin.is_some() && self.producers > 1 {
             return Err(LatencyRequestError::PinnedProducers { producers: self.producers });
         }
+        self.pin.map_or(Ok(()), host::can_pin)?;
         Ok(())
     }
 
@@ -197,7 +203,7 @@ mod tests {
     fn what_belongs_to_packets_is_refused_with_a_resident_kernel() {
         assert_eq!(request(LatencyMode::Signal).check(), Ok(()));
         let refused = LatencyRequest { batch: 2, ..request(LatencyMode::Signal) }.check().unwrap_err().to_string();
-        assert!(refused.starts_with("--batch belongs to"), "{refused}");
+        assert!(refused.starts_with("--batch belongs to") && refused.contains("in signal mode"), "{refused}");
         assert_eq!(LatencyRequest { batch: 2, ..request(LatencyMode::Barrier) }.check(), Ok(()));
     }
 

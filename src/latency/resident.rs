@@ -15,13 +15,15 @@ use crate::report::latency::{LatencyMode, LatencySettings};
 
 use super::probe::Probe;
 use super::stop::Stop;
-use super::submission::{Awaited, Patience, scope, wait_mode};
+use super::submission::{AFTERMATH, ARMED, Awaited, FIRED, Patience, miscounted, scope, wait_mode};
 use super::trip::Trip;
 
 /// What the host writes and the kernel waits for.
 const CALL: u32 = 1;
 /// Polls after which a kernel gives up, so that no kernel stays behind for ever.
 const MOST_POLLS: u32 = 4_000_000;
+/// For how long a kernel's answer may come after its signal: without a fence at its end, nothing says that it comes before.
+const ANSWER_MAY_FOLLOW: Duration = Duration::from_millis(10);
 /// From a packet that was taken until its kernel polls.
 const SETTLING: Duration = Duration::from_micros(50);
 
@@ -35,6 +37,8 @@ pub struct Resident {
     answer: Arc<Buffer>,
     done: Signal,
     index: u64,
+    /// The last packet whose kernel has answered.
+    ran: Option<u64>,
     wait: WaitMode,
     patience: Patience,
     _memory: Vec<Buffer>,
@@ -81,7 +85,7 @@ impl Resident {
         };
         let (payload, out) = (buffer(&shared, items as usize * 4)?, buffer(&shared, items as usize * 4)?);
         let answer = Arc::new(buffer(&shared, items as usize * 4)?);
-        let done = Signal::create(runtime, 1)?;
+        let done = Signal::create(runtime, ARMED)?;
         let caller = if settings.mode == LatencyMode::Signal {
             Caller::Signal(Signal::create(runtime, 0)?)
         } else {
@@ -122,6 +126,7 @@ impl Resident {
             answer,
             done,
             index: 0,
+            ran: None,
             wait: wait_mode(settings.wait),
             patience,
             _memory: vec![payload, out, segment],
@@ -141,7 +146,7 @@ impl Resident {
         for look in 1_u32.. {
             match word.load(Ordering::Acquire) {
                 SAW_FLAG => return Ok(Instant::now()),
-                GAVE_UP => return Err(Stop::Lost(format!("the running kernel did not see the host's word in {MOST_POLLS} polls"))),
+                GAVE_UP => return Err(gave_up()),
                 _ => std::hint::spin_loop(),
             }
             if look.is_multiple_of(LOOKS_PER_CLOCK_READ) && start.elapsed() > self.patience.whole {
@@ -151,13 +156,80 @@ impl Resident {
         let milliseconds = self.patience.whole.as_millis();
         Err(Stop::Lost(format!("no-effect: the running kernel did not answer the host's word within {milliseconds} ms")))
     }
+
+    /// What it means that the read index does not pass the packet. A kernel that answers runs, whatever the read index says.
+    fn not_taken(&self) -> Stop {
+        let (index, read_index, word) = (self.index, self.queue.read_index(), &self.answer.u32s()[0]);
+        self.caller.set(CALL);
+        let called = Instant::now();
+        while called.elapsed() < ANSWER_MAY_FOLLOW {
+            if word.load(Ordering::Acquire) == SAW_FLAG {
+                return Stop::Failed(format!("wrong-value: the read index is {read_index} although packet {index} ran"));
+            }
+            std::thread::yield_now();
+        }
+        let milliseconds = self.patience.whole.as_millis();
+        Stop::Lost(format!("packet-not-fetched: packet {index} was not taken within {milliseconds} ms"))
+    }
+
+    /// The kernel polls, and has neither answered nor ended before it was called.
+    fn still_waits(&self) -> Result<(), Stop> {
+        before_the_call(self.index, self.answer.u32s()[0].load(Ordering::Acquire), self.done.load()).map_or(Ok(()), Err)
+    }
+
+    /// A completion stands for a kernel that saw the host's word: the word that it left must say so.
+    fn completed(&mut self) -> Result<(), Stop> {
+        let (word, fired) = (&self.answer.u32s()[0], Instant::now());
+        loop {
+            match word.load(Ordering::Acquire) {
+                SAW_FLAG => break,
+                GAVE_UP => return Err(gave_up()),
+                _ if fired.elapsed() > ANSWER_MAY_FOLLOW => {
+                    let index = self.index;
+                    return Err(Stop::Failed(format!(
+                        "false-completion: the signal of packet {index} fired, and its kernel never saw the host's word"
+                    )));
+                }
+                _ => std::hint::spin_loop(),
+            }
+        }
+        self.look()
+    }
+
+    /// Whether the signal of the last kernel that answered holds what it must.
+    fn look(&self) -> Result<(), Stop> {
+        match (&self.caller, self.ran, self.done.load()) {
+            (Caller::Signal(_), Some(_), value) if value != FIRED => Err(Stop::Failed(miscounted(self.ran, value))),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn gave_up() -> Stop {
+    Stop::Lost(format!("no-effect: the running kernel did not see the host's word in {MOST_POLLS} polls"))
+}
+
+/// What is wrong with a kernel that has left `answer` and a signal of value `done` before it was called; `None` if nothing is.
+fn before_the_call(index: u64, answer: u32, done: i64) -> Option<Stop> {
+    match (answer, done) {
+        (0, ARMED) => None,
+        (GAVE_UP, _) => Some(gave_up()),
+        (0, done) => Some(Stop::Failed(format!(
+            "false-completion: the signal of packet {index} holds {done} before its kernel was called, and the kernel has not answered"
+        ))),
+        (answer, _) => {
+            Some(Stop::Failed(format!("wrong-value: the kernel of packet {index} answered {answer} before it was called")))
+        }
+    }
 }
 
 impl Probe for Resident {
     fn prepare(&mut self) -> Result<(), Stop> {
+        self.look()?;
+        self.ran = None;
         self.caller.set(0);
         self.answer.u32s()[0].store(0, Ordering::Relaxed);
-        self.done.store(1);
+        self.done.store(ARMED);
         let begin = Instant::now();
         self.index = loop {
             match self.queue.ring().submit(&self.packet) {
@@ -171,11 +243,7 @@ impl Probe for Resident {
                 return Err(Stop::Failed(format!("the queue reported {status}")));
             }
             if begin.elapsed() > self.patience.whole {
-                let milliseconds = self.patience.whole.as_millis();
-                return Err(Stop::Lost(format!(
-                    "packet-not-fetched: packet {} was not taken within {milliseconds} ms",
-                    self.index
-                )));
+                return Err(self.not_taken());
             }
             std::thread::yield_now();
         }
@@ -183,7 +251,7 @@ impl Probe for Resident {
         while taken.elapsed() < SETTLING {
             std::hint::spin_loop();
         }
-        Ok(())
+        self.still_waits()
     }
 
     fn trip(&mut self) -> Result<Trip, Stop> {
@@ -196,6 +264,30 @@ impl Probe for Resident {
             }
             Caller::Word(_) => self.answered(start)?,
         };
+        self.ran = Some(self.index);
+        self.completed()?;
         Ok(Trip { due: start, start, steps: None, seen })
+    }
+
+    fn finish(&mut self) -> Result<(), Stop> {
+        std::thread::sleep(AFTERMATH);
+        self.look()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_that_ends_or_answers_before_it_was_called_is_no_round_trip() {
+        assert_eq!(before_the_call(3, 0, 1), None);
+        let failure = |answer, done| match before_the_call(3, answer, done) {
+            Some(Stop::Failed(why)) => why,
+            other => panic!("{other:?}"),
+        };
+        assert!(failure(0, 0).starts_with("false-completion: the signal of packet 3 holds 0"));
+        assert!(failure(SAW_FLAG, 1).starts_with("wrong-value: the kernel of packet 3 answered 1"));
+        assert!(matches!(before_the_call(3, GAVE_UP, 0), Some(Stop::Lost(why)) if why.starts_with("no-effect: ")));
     }
 }

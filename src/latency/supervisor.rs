@@ -2,6 +2,7 @@
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use crate::faults::FaultPlan;
 use crate::report::latency::{
     LatencyDevice, LatencyReport, LatencyResult, LatencyRun, LatencySettings, LatencyWait, Measurement, TimerReport,
 };
@@ -13,11 +14,12 @@ use crate::verify::supervision::{
 use super::event::{LatencyEvent, LatencyPlan};
 use super::request::LatencyRequest;
 use super::stop::Stop;
-use super::{Observer, host, judgement, timer};
+use super::{Observer, atomics_effect, host, judgement, timer};
 
 /// See [`super::run`].
 pub fn run(request: &LatencyRequest, observer: &mut dyn Observer) -> Result<LatencyReport, VerifyError> {
     let (started, clock) = (SystemTime::now(), Instant::now());
+    let faults = applying(request.place.faults.as_ref())?;
     let host = host::describe(request.pin);
     let supervision = Supervision::open(&request.place)?;
     let warmup = match supervision.bed().kind {
@@ -25,7 +27,7 @@ pub fn run(request: &LatencyRequest, observer: &mut dyn Observer) -> Result<Late
         _ => LatencyRequest::WARMUP_MODEL,
     };
     observer.bed_ready(supervision.bed());
-    let settings = request.settings(warmup);
+    let settings = LatencySettings { injected: faults.as_ref().map(ToString::to_string), ..request.settings(warmup) };
     let mut bench = Bench { request, supervision: &supervision, settings: &settings, observer, timer: None };
     let devices = supervision.devices().iter().map(|device| bench.device(device)).collect::<Result<Vec<_>, _>>()?;
     let timer = bench.timer.unwrap_or_else(timer::measure);
@@ -40,10 +42,19 @@ pub fn run(request: &LatencyRequest, observer: &mut dyn Observer) -> Result<Late
         started_at: started.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         duration_ms: u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX),
         timer,
-        verdict: supervision::qualified(judgement::verdict(supervision.bed(), &devices), request.place.faults.as_ref()),
+        verdict: supervision::qualified(judgement::verdict(supervision.bed(), &devices), faults.as_ref()),
         settings,
         devices,
     })
+}
+
+/// What fault plans call a latency measurement (`:case=`).
+const CASE: &str = "latency";
+
+/// The faults of a plan that are for this command.
+fn applying(plan: Option<&FaultPlan>) -> Result<Option<FaultPlan>, VerifyError> {
+    let none = |plan: &FaultPlan| VerifyError::NothingToInject { plan: plan.to_string(), case: CASE };
+    plan.map(|plan| plan.for_case(CASE).ok_or_else(|| none(plan))).transpose()
 }
 
 struct Bench<'a> {
@@ -68,7 +79,7 @@ impl Bench<'_> {
         let mut doorbell = None;
         let supervision = self.supervision;
         let runs = supervision.each_state(device, |start, stage| self.measure(&start, stage, &mut doorbell))?;
-        let runs = runs
+        let runs: Vec<LatencyRun> = runs
             .into_iter()
             .map(|run| {
                 let expected = judgement::expected(self.settings.mode, run.expectation);
@@ -84,6 +95,7 @@ impl Bench<'_> {
             gfx: device.gfx.clone(),
             agent: device.facts.clone(),
             doorbell,
+            atomics_effect: atomics_effect::of(&runs),
             runs,
         })
     }
@@ -109,7 +121,7 @@ impl Bench<'_> {
             LatencyWait::Active => Sleeping::Never,
             LatencyWait::Blocked => Sleeping::UntilInterrupt,
         };
-        let job = Job { command: "latency-worker", plan: &plan, sleeping, silence: plan.silence() };
+        let job = Job { command: "latency-worker", case: CASE, plan: &plan, sleeping, silence: plan.silence() };
         let place = start.device.bdf.as_ref().map(|bdf| format!(" at {bdf}")).unwrap_or_default();
         self.observer.run_started(&format!("{} ({}){place}", start.device.name, start.device.gfx), start.mode);
         let said = std::cell::RefCell::new(Said::default());

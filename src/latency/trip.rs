@@ -13,22 +13,26 @@ pub struct Trip {
     pub start: Instant,
     /// What was stamped on the way, for modes that publish packets.
     pub steps: Option<Steps>,
-    /// When the host had seen the answer.
+    /// When the host had seen the answer, of several queues that of the last.
     pub seen: Instant,
 }
 
-/// Stamps between the steps of a publication.
+/// The steps of a publication. A round trip over several queues publishes on one after the other, and each step is the time spent on it
+/// on all of them; together they fill the time from the start until the last doorbell call had returned.
 #[derive(Clone, Copy, Debug)]
 pub struct Steps {
-    /// The slots were reserved.
-    pub reserved: Instant,
-    /// Time spent on the bodies, all packets of the batch together.
+    /// Time spent on taking slots.
+    pub reserve: Duration,
+    /// Time spent on the bodies.
     pub write: Duration,
     /// Time spent on the headers.
     pub publish: Duration,
-    /// The doorbell call had returned.
+    /// Time spent in doorbell calls.
+    pub doorbell: Duration,
+    /// The last doorbell call had returned.
     pub rung: Instant,
-    /// When the device says that the last packet ran, in ticks of its runtime's clock.
+    /// When the device says that the last packet of the batch ran, in ticks of its runtime's clock; of several queues the first start and
+    /// the last end.
     pub device: Option<DispatchTime>,
 }
 

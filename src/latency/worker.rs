@@ -6,13 +6,11 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::thread::{CpuSet, sched_setaffinity};
-
 use crate::hsa::{Agent, Buffer, Executable, PoolUse, Profiling, Queue, QueueKind, Runtime};
 use crate::kernels::Kernel;
 use crate::report::Doorbell;
-use crate::report::latency::{LatencyMode, LatencySettings, Measurement, Throughput};
-use crate::verify::supervision::{self, Events};
+use crate::report::latency::{LatencySettings, Measurement, Throughput};
+use crate::verify::supervision::{self, Events, WorkerFaults};
 
 use super::clock::{Bracket, ClockMap};
 use super::event::{CHUNK, LatencyEvent, LatencyPlan};
@@ -49,6 +47,7 @@ fn work(plan: &LatencyPlan, events: &mut Stream) -> io::Result<()> {
     };
     events.pass(plan.gate, &LatencyEvent::Loaded)?;
     events.send(&LatencyEvent::Progress { share: 0.0 })?;
+    WorkerFaults::of_environment().strike(events)?;
     match measure(plan, &runtime, agent, &code, events)? {
         Ok(()) => {}
         Err(stop) => events.send(&LatencyEvent::Stopped { stop })?,
@@ -73,7 +72,7 @@ fn probes(
 ) -> Result<(Vec<Box<dyn Probe + Send>>, Doorbell), Stop> {
     let settings = &plan.settings;
     let patience = Patience { whole: plan.patience.duration(), quiet: plan.quiet.map(|quiet| quiet.duration()) };
-    if matches!(settings.mode, LatencyMode::Signal | LatencyMode::Pingpong) {
+    if !settings.mode.publishes() {
         let resident = Resident::new(runtime, agent, code, settings, patience)?;
         let doorbell = supervision::doorbell(resident.queue().doorbell_kind());
         return Ok((vec![Box::new(resident)], doorbell));
@@ -95,7 +94,7 @@ fn probes(
     Ok((probes, doorbell))
 }
 
-/// The queues of a producer: shared where there are fewer queues than producers, taken in turn where there are more.
+/// The queues of a producer: shared where there are fewer queues than producers, several of its own where there are more.
 fn own_queues<T: Clone>(queues: &[T], producer: usize, producers: usize) -> Vec<T> {
     if queues.len() <= producers {
         queues.get(producer % queues.len().max(1)).cloned().into_iter().collect()
@@ -126,17 +125,13 @@ fn measure(
     events: &mut Stream,
 ) -> io::Result<Result<(), Stop>> {
     let settings = &plan.settings;
-    if let Err(stop) = pin(settings.pinned_cpu) {
-        return Ok(Err(stop));
-    }
-    let timer = timer::measure();
     let (mut probes, doorbell) = match probes(plan, runtime, agent, code) {
         Ok(made) => made,
         Err(stop) => return Ok(Err(stop)),
     };
     let watch = Watch::begin(settings.pinned_cpu);
     let (meeting, epoch) = (Meeting::default(), Instant::now());
-    let yields = make_round_trips(&mut probes, settings, &meeting, epoch, runtime, events)?;
+    let yields = make_round_trips(&mut probes, plan, &meeting, epoch, runtime, events)?;
     let of_machine = watch.end();
     // Whatever a queue still does ends here, before the memory that its packets name goes.
     drop(probes);
@@ -144,10 +139,12 @@ fn measure(
         Ok(yields) => yields,
         Err(stop) => return Ok(Err(stop)),
     };
+    let timer = yields.iter().find_map(|made| made.timer.clone()).unwrap_or_else(timer::measure);
     let Some((mut measurement, samples)) = reduce(yields, settings, epoch, runtime.timestamp_hz()) else {
         return Ok(Err(Stop::Failed("not one round trip was made: the measurement was too short".to_owned())));
     };
-    measurement.warnings = noise::of_samples(&measurement, settings);
+    let of_samples = noise::of_samples(&measurement, settings);
+    measurement.warnings.extend(of_samples);
     measurement.warnings.extend(of_machine);
     for chunk in samples.chunks(CHUNK) {
         events.send(&LatencyEvent::Samples { samples_ns: chunk.to_vec() })?;
@@ -156,27 +153,16 @@ fn measure(
     Ok(Ok(()))
 }
 
-/// Keeps this thread, and the one that it starts to measure, on a processor.
-fn pin(cpu: Option<u32>) -> Result<(), Stop> {
-    let Some(cpu) = cpu else { return Ok(()) };
-    let mut set = CpuSet::new();
-    let number = cpu as usize;
-    if number >= CpuSet::MAX_CPU {
-        return Err(Stop::Failed(format!("--pin {cpu}: there is no such processor")));
-    }
-    set.set(number);
-    sched_setaffinity(None, &set).map_err(|error| Stop::Failed(format!("--pin {cpu}: this process may not run there: {error}")))
-}
-
 fn make_round_trips(
     probes: &mut [Box<dyn Probe + Send>],
-    settings: &LatencySettings,
+    plan: &LatencyPlan,
     meeting: &Meeting,
     epoch: Instant,
     runtime: &Runtime,
     events: &mut Stream,
 ) -> io::Result<Vec<Result<Yield, Stop>>> {
     const LOOK: Duration = Duration::from_millis(200);
+    let (settings, patience) = (&plan.settings, plan.patience.duration());
     let listener = thread::current();
     thread::scope(|scope| {
         let producers: Vec<_> = probes
@@ -184,7 +170,7 @@ fn make_round_trips(
             .zip(0_u32..)
             .map(|(probe, producer)| {
                 let clock = (producer == 0).then_some(runtime);
-                let part = Part { settings, producer, meeting, epoch, clock };
+                let part = Part { settings, producer, meeting, epoch, clock, patience };
                 let listener = listener.clone();
                 scope.spawn(move || {
                     let made = part.run(&mut **probe);
@@ -222,12 +208,21 @@ fn share(settings: &LatencySettings, meeting: &Meeting, begin: Instant) -> f64 {
     share.clamp(0.0, 1.0)
 }
 
+/// A batch on each queue of the producer.
+fn packets_per_round_trip(settings: &LatencySettings, producer: usize) -> u64 {
+    let queues: Vec<u32> = (0..settings.queues).collect();
+    own_queues(&queues, producer, settings.producers as usize).len() as u64 * u64::from(settings.batch)
+}
+
 /// What the producers made, as numbers, and the raw samples in the order of their start; `None` without any.
 fn reduce(yields: Vec<Yield>, settings: &LatencySettings, epoch: Instant, hz: u64) -> Option<(Measurement, Vec<u64>)> {
     let late_starts = yields.iter().map(|part| part.late_starts).sum();
+    let not_started = yields.iter().map(|part| part.not_started).sum();
     let mut trips: Vec<Trip> = Vec::new();
     let mut brackets: Vec<Bracket> = Vec::new();
-    for part in yields {
+    let mut packets = 0;
+    for (part, producer) in yields.into_iter().zip(0..) {
+        packets += part.trips.len() as u64 * packets_per_round_trip(settings, producer);
         trips.extend(part.trips);
         brackets.extend(part.brackets);
     }
@@ -236,21 +231,22 @@ fn reduce(yields: Vec<Yield>, settings: &LatencySettings, epoch: Instant, hz: u6
     let round_trip = statistics::distribution(&samples)?;
     let paced = if settings.rate_per_second.is_some() { Paced::ByRate } else { Paced::ByItself };
     let map = ClockMap::fit(&brackets, hz);
-    let stamped = trips.iter().all(|trip| trip.steps.is_some_and(|steps| steps.device.is_some()));
+    let split = stages::split(&trips, epoch, map.as_ref(), paced);
     let elapsed = trips.iter().map(|trip| trip.seen).max()?.saturating_duration_since(trips.first()?.start);
-    let packets = samples.len() as u64 * u64::from(settings.batch);
     let measurement = Measurement {
         round_trip,
-        stages: stages::split(&trips, epoch, map.as_ref(), paced),
-        clock: map.filter(|_| stamped).map(|map| map.report()),
-        throughput: Throughput {
+        stages: split.stages,
+        clock: split.clock,
+        // A resident kernel is let settle before each round trip: packets per second would say how long that takes.
+        throughput: settings.mode.publishes().then(|| Throughput {
             packets,
             elapsed_ns: u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX),
             packets_per_second: packets as f64 / elapsed.as_secs_f64().max(1e-9),
-        },
+        }),
         late_starts: settings.rate_per_second.map(|_| late_starts),
+        not_started: settings.rate_per_second.map(|_| not_started),
         outliers: statistics::outliers(&samples),
-        warnings: Vec::new(),
+        warnings: split.warnings,
         samples_ns: Vec::new(),
     };
     Some((measurement, samples))
@@ -261,7 +257,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn queues_are_shared_by_more_producers_and_taken_in_turn_by_fewer() {
+    fn queues_are_shared_by_more_producers_and_divided_among_fewer() {
         let own =
             |queues: &[u32], producers| (0..producers).map(|producer| own_queues(queues, producer, producers)).collect::<Vec<_>>();
         assert_eq!(own(&[7], 3), [[7], [7], [7]]);

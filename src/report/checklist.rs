@@ -100,7 +100,7 @@ pub(super) struct Suite {
 pub(super) struct Checklist {
     /// `aqlprobe verify`.
     pub command: String,
-    /// The line that names the bed.
+    /// The line that names the bed, and the faults injected on it.
     pub bed: String,
     pub started_at: u64,
     pub duration_ms: u64,
@@ -134,7 +134,10 @@ impl Checklist {
         let bed = document.bed();
         Self {
             command: format!("aqlprobe {command}"),
-            bed: bed_line(bed),
+            bed: match document.injected() {
+                Some(plan) => format!("{}; injected faults: {}", bed_line(bed), tame(plan)),
+                None => bed_line(bed),
+            },
             started_at,
             duration_ms,
             suites,
@@ -323,6 +326,7 @@ fn measurement_properties(measured: &Measurement) -> Vec<(String, String)> {
     ]
     .map(|(name, value)| (name.to_owned(), value.to_string()))
     .into();
-    properties.push(("packets_per_second".to_owned(), format!("{:.1}", measured.throughput.packets_per_second)));
+    let flow = measured.throughput.map(|flow| ("packets_per_second".to_owned(), format!("{:.1}", flow.packets_per_second)));
+    properties.extend(flow);
     properties
 }

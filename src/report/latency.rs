@@ -80,7 +80,7 @@ pub struct LatencySettings {
     pub fence: LatencyFence,
     /// Packets published with one doorbell, of which the last one's completion is waited for.
     pub batch: u32,
-    /// Queues.
+    /// Queues, each with a batch of its own in every round trip of the producer that has it.
     pub queues: u32,
     /// Threads that publish.
     pub producers: u32,
@@ -118,6 +118,12 @@ pub enum LatencyMode {
 }
 
 impl LatencyMode {
+    /// Whether a round trip publishes packets, and does not only talk to a kernel that runs.
+    #[must_use]
+    pub const fn publishes(self) -> bool {
+        matches!(self, Self::Dispatch | Self::Barrier)
+    }
+
     /// As JSON and the command line spell it.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -140,6 +146,17 @@ pub enum LatencyWait {
     Blocked,
 }
 
+impl LatencyWait {
+    /// As JSON and the command line spell it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Blocked => "blocked",
+        }
+    }
+}
+
 /// Acquire and release scope of the measured packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -152,12 +169,24 @@ pub enum LatencyFence {
     System,
 }
 
-/// What reading the host's clock costs, which every stage contains once.
+impl LatencyFence {
+    /// As JSON and the command line spell it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Agent => "agent",
+            Self::System => "system",
+        }
+    }
+}
+
+/// What reading the host's clock costs, which every stage contains once, and once for each queue that a producer publishes on in turn.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TimerReport {
     /// Name of the clock.
     pub clock: String,
-    /// Median cost of one reading.
+    /// Cost of one reading: the mean of the middle half of many differences between readings in a row.
     pub overhead_ns: f64,
     /// Smallest step between two readings that differ.
     pub resolution_ns: f64,
@@ -182,6 +211,34 @@ pub struct LatencyDevice {
     pub doorbell: Option<Doorbell>,
     /// One entry per state of AtomicOps.
     pub runs: Vec<LatencyRun>,
+    /// What AtomicOps change, where round trips completed with and without them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub atomics_effect: Option<AtomicsEffect>,
+}
+
+/// The median round trip with AtomicOps against that without.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AtomicsEffect {
+    /// Without AtomicOps.
+    pub off_median_ns: u64,
+    /// With them.
+    pub on_median_ns: u64,
+    /// By how much longer a round trip takes with them; negative: by how much shorter.
+    pub difference_ns: f64,
+    /// Where the difference lies; absent where there are too few round trips to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<IntervalReport>,
+}
+
+/// An interval that holds the true value with some probability.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct IntervalReport {
+    /// Lower end.
+    pub low_ns: f64,
+    /// Upper end.
+    pub high_ns: f64,
+    /// The probability, between 0 and 1.
+    pub confidence: f64,
 }
 
 /// One measurement, in one state of AtomicOps.
@@ -225,11 +282,16 @@ pub struct Measurement {
     /// How the device's clock was laid on the host's; absent where no device time was read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock: Option<ClockReport>,
-    /// Packets over the whole measurement.
-    pub throughput: Throughput,
+    /// Packets over the whole measurement; absent where a mode lets each packet settle before its round trip begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throughput: Option<Throughput>,
     /// With a rate: round trips that started late because those before them took too long. They count from when they were due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub late_starts: Option<u64>,
+    /// With a rate: round trips that were due, and not started before a measurement by time had to end: its time and the patience of one
+    /// round trip were over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_started: Option<u64>,
     /// Samples whose modified z-score is over 3.5 (Iglewicz and Hoaglin 1993). They count like all others.
     pub outliers: u64,
     /// What makes these numbers doubtful, a sentence each.
@@ -248,15 +310,15 @@ pub enum Stage {
     Reserve,
     /// Writing the packet's body.
     Write,
-    /// The release store of the header.
+    /// The release store of the header; of a batch, all headers.
     Publish,
     /// Ringing the doorbell.
     Doorbell,
-    /// From the doorbell until the device says that it started: host clock to device clock.
+    /// From the (last) doorbell until the device says that it (first) started: host clock to device clock.
     DeviceStart,
-    /// From there until the device says that it ended: device clock alone.
+    /// From there until the device says that it ended, on the last queue: device clock alone.
     DeviceEnd,
-    /// From there until the host has seen the signal: device clock to host clock.
+    /// From there until the host has seen the (last) signal: device clock to host clock.
     HostSees,
     /// From the doorbell until the host has seen the signal, where the device's times are not known.
     Wait,

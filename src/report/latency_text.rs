@@ -2,7 +2,9 @@
 
 use std::io;
 
-use super::latency::{Bucket, Distribution, LatencyDevice, LatencyReport, LatencyResult, LatencySettings, Measurement, Stage};
+use super::latency::{
+    AtomicsEffect, Bucket, Distribution, LatencyDevice, LatencyReport, LatencyResult, LatencySettings, Measurement, Stage,
+};
 use super::run::ExitCode;
 use super::runtime_text::write_runtime;
 use super::style::{TextStyle, Tone, tame, thousands};
@@ -22,9 +24,10 @@ pub fn write(report: &LatencyReport, style: TextStyle, out: &mut impl io::Write)
     write_runtime(&report.runtime, out)?;
     writeln!(out, "Measured: {}", settings(&report.settings))?;
     let timer = &report.timer;
+    let each = if report.settings.queues > report.settings.producers { " for each queue of its producer" } else { "" };
     writeln!(
         out,
-        "Host clock: {}, {:.1} ns per reading (every stage contains one), resolution {:.1} ns",
+        "Host clock: {}, {:.1} ns per reading (every stage contains one{each}), resolution {:.1} ns",
         tame(&timer.clock),
         timer.overhead_ns,
         timer.resolution_ns
@@ -54,17 +57,22 @@ fn verdict_line(report: &LatencyReport, style: TextStyle) -> String {
 
 fn settings(settings: &LatencySettings) -> String {
     let mut words = vec![
-        format!("{:?} mode", settings.mode).to_lowercase(),
-        format!("{:?} wait", settings.wait).to_lowercase(),
-        format!("fences {:?}", settings.fence).to_lowercase(),
+        format!("{} mode", settings.mode.name()),
+        format!("{} wait", settings.wait.name()),
+        format!("fences {}", settings.fence.name()),
         format!("batch {}", settings.batch),
-        format!("{} queue(s)", settings.queues),
-        format!("{} producer(s)", settings.producers),
+        counted(settings.queues.into(), "queue"),
+        counted(settings.producers.into(), "producer"),
     ];
     words.extend(settings.rate_per_second.map(|rate| format!("{rate} per second, counted from when each was due")));
     words.extend(settings.pinned_cpu.map(|cpu| format!("on processor {cpu}")));
     words.push(format!("warm-up {} ms", settings.warmup_ms));
     words.join(", ")
+}
+
+/// `1 packet`, `2,000 packets`.
+fn counted(count: u64, what: &str) -> String {
+    format!("{} {what}{}", thousands(count), if count == 1 { "" } else { "s" })
 }
 
 fn write_device(device: &LatencyDevice, style: TextStyle, out: &mut impl io::Write) -> io::Result<()> {
@@ -85,7 +93,27 @@ fn write_device(device: &LatencyDevice, style: TextStyle, out: &mut impl io::Wri
             }
         }
     }
-    Ok(())
+    device.atomics_effect.iter().try_for_each(|effect| writeln!(out, "{}", atomics_effect(effect)))
+}
+
+/// What AtomicOps change, in a sentence.
+pub(super) fn atomics_effect(effect: &AtomicsEffect) -> String {
+    let micro = |nanoseconds: f64| nanoseconds / 1e3;
+    let interval = match &effect.interval {
+        Some(interval) => format!(
+            "{:.0} % interval {:+.3} to {:+.3} us",
+            interval.confidence * 100.0,
+            micro(interval.low_ns),
+            micro(interval.high_ns)
+        ),
+        None => "too few round trips for an interval".to_owned(),
+    };
+    format!(
+        "AtomicOps on against off: median {:.3} us against {:.3} us: difference {:+.3} us ({interval})",
+        micro(effect.on_median_ns as f64),
+        micro(effect.off_median_ns as f64),
+        micro(effect.difference_ns)
+    )
 }
 
 fn write_measurement(measurement: &Measurement, style: TextStyle, out: &mut impl io::Write) -> io::Result<()> {
@@ -126,8 +154,9 @@ fn write_measurement(measurement: &Measurement, style: TextStyle, out: &mut impl
             clock.error_bound_ns, clock.points, clock.drift_ppb
         )?;
     }
-    let flow = &measurement.throughput;
-    writeln!(out, "  {} packets, {:.0} per second", thousands(flow.packets), flow.packets_per_second)?;
+    if let Some(flow) = &measurement.throughput {
+        writeln!(out, "  {}, {:.0} per second", counted(flow.packets, "packet"), flow.packets_per_second)?;
+    }
     write_histogram(trip, out)?;
     for warning in &measurement.warnings {
         writeln!(out, "  {} {}", style.dress(Tone::Expected, "warning:"), tame(warning))?;
@@ -161,7 +190,22 @@ fn octaves(buckets: &[Bucket]) -> Vec<(u64, u64)> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::latency::IntervalReport;
     use super::*;
+
+    #[test]
+    fn what_atomicops_change_is_a_difference_with_its_sign_and_interval() {
+        let interval = IntervalReport { low_ns: -40.0, high_ns: 260.0, confidence: 0.95 };
+        let effect = AtomicsEffect { off_median_ns: 5_000, on_median_ns: 5_120, difference_ns: 120.0, interval: Some(interval) };
+        let sentence =
+            "AtomicOps on against off: median 5.120 us against 5.000 us: difference +0.120 us (95 % interval -0.040 to +0.260 us)";
+        assert_eq!(atomics_effect(&effect), sentence);
+    }
+
+    #[test]
+    fn one_of_a_thing_has_no_plural() {
+        assert_eq!([counted(1, "packet"), counted(2_000, "packet")], ["1 packet", "2,000 packets"]);
+    }
 
     #[test]
     fn buckets_of_one_power_of_two_share_a_line_and_none_is_lost() {

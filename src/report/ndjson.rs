@@ -8,7 +8,7 @@ use std::io;
 use serde::Serialize;
 
 use super::document::{Document, DocumentKind};
-use super::latency::LatencyRun;
+use super::latency::{LatencyRun, LatencySettings};
 use super::render::{Refusal, RenderError, Renderer};
 use super::run::{AtomicsMode, BedReport, CaseReport, ExitCode, Tool, Verdict};
 
@@ -23,7 +23,7 @@ enum Event<'a> {
     RunStarted { device: &'a str, atomics: AtomicsMode },
     CaseStarted { device: &'a str, atomics: AtomicsMode, name: &'a str },
     CaseFinished { device: &'a str, atomics: AtomicsMode, case: &'a CaseReport },
-    Measured { device: &'a str, run: &'a LatencyRun },
+    Measured { device: &'a str, settings: &'a LatencySettings, run: &'a LatencyRun },
     Verdict { bed: &'a BedReport, hardware_tested: bool, duration_ms: u64, verdict: &'a Verdict },
     Error { document: DocumentKind, reason: &'a str, exit_code: ExitCode },
 }
@@ -79,7 +79,7 @@ impl<W: io::Write> EventStream<W> {
         if let Document::Latency(report) = document {
             for device in &report.devices {
                 let label = label(&device.name, &device.gfx, device.bdf.as_deref());
-                device.runs.iter().for_each(|run| self.line(&Event::Measured { device: &label, run }));
+                device.runs.iter().for_each(|run| self.line(&Event::Measured { device: &label, settings: &report.settings, run }));
             }
         }
         self.verdict(document);

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::io;
 
 use super::document::Document;
-use super::latency::{LatencyReport, LatencyResult, Measurement};
+use super::latency::{LatencyReport, LatencyResult, LatencySettings, Measurement};
 use super::outcome::Standing;
 use super::render::{Refusal, RenderError, Renderer};
 use super::run::{AtomicsMode, BedReport, ExitCode, Report, Tool, VerdictWord};
@@ -47,6 +47,18 @@ impl Labels {
         let value = tame(value).replace('\\', "\\\\").replace('"', "\\\"");
         let comma = if self.0.is_empty() { "" } else { "," };
         Self(format!("{}{comma}{name}=\"{value}\"", self.0))
+    }
+
+    /// What was measured; figures of other settings must not fall into the same series.
+    fn with_settings(&self, settings: &LatencySettings) -> Self {
+        self.with("mode", settings.mode.name())
+            .with("wait", settings.wait.name())
+            .with("fence", settings.fence.name())
+            .with("batch", &settings.batch.to_string())
+            .with("queues", &settings.queues.to_string())
+            .with("producers", &settings.producers.to_string())
+            .with("rate", &settings.rate_per_second.map(|rate| rate.to_string()).unwrap_or_default())
+            .with("injected", settings.injected.as_deref().unwrap_or_default())
     }
 }
 
@@ -112,6 +124,7 @@ fn common(document: &Document, page: &mut Page) {
     // The series of a refusal has no bed; it must be the same series.
     page.gauge("aqlprobe_up", UP, [(Labels::default().with("command", document.kind().name()), 1.0)]);
     let info = labels.with("version", &Tool::THIS.version).with("runtime", &bed.runtime);
+    let info = info.with("injected", document.injected().unwrap_or_default());
     page.gauge("aqlprobe_info", "What made this report.", [(info, 1.0)]);
     let tested = "Whether a real GPU was tested; 0: whatever passed, it was a model.";
     page.gauge("aqlprobe_hardware_tested", tested, [(labels.clone(), flag(bed.tested_hardware()))]);
@@ -166,7 +179,7 @@ fn latency(report: &LatencyReport, page: &mut Page) {
             let labels = device_labels(&report.bed, device.index, device.bdf.as_deref(), &device.name, &device.gfx);
             device.runs.iter().map(move |run| (run.atomics, &run.result, labels.clone()))
         })
-        .map(|(mode, result, labels)| (mode, result, labels.with("atomics", mode.name()).with("mode", report.settings.mode.name())))
+        .map(|(mode, result, labels)| (mode, result, labels.with("atomics", mode.name()).with_settings(&report.settings)))
         .collect();
     let hangs = runs.iter().map(|(_, result, labels)| (labels.clone(), flag(matches!(result, LatencyResult::Hang { .. }))));
     page.gauge("aqlprobe_latency_hang", "Whether a measured completion never came.", hangs);
@@ -200,6 +213,6 @@ fn latency(report: &LatencyReport, page: &mut Page) {
         measured.stages.iter().map(|stage| (labels.with("stage", stage.stage.name()), seconds(stage.median_ns)))
     });
     page.gauge("aqlprobe_stage_median_seconds", "Median of a stage of the round trip.", stages);
-    let rates = measured.iter().map(|(measured, labels)| ((*labels).clone(), measured.throughput.packets_per_second));
+    let rates = measured.iter().filter_map(|(measured, labels)| Some(((*labels).clone(), measured.throughput?.packets_per_second)));
     page.gauge("aqlprobe_packets_per_second", "Packets completed per second over the measurement.", rates);
 }

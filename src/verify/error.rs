@@ -28,6 +28,14 @@ pub enum VerifyError {
         /// The runtime asked for.
         runtime: String,
     },
+    /// `--inject` with a plan for other cases only.
+    #[error("no fault of the plan {plan} applies here: its `:case=` names none of what runs, which is `{case}`")]
+    NothingToInject {
+        /// The plan.
+        plan: String,
+        /// What runs.
+        case: &'static str,
+    },
     /// The dump cannot be read or is malformed.
     #[error("cannot replay {path}: {reason}")]
     Replay {
@@ -105,6 +113,7 @@ impl VerifyError {
             | Self::NoCaseMatches(_)
             | Self::ReplayNeedsEmbedded { .. }
             | Self::InjectNeedsModel { .. }
+            | Self::NothingToInject { .. }
             | Self::Replay { .. }
             | Self::NoSuchDevice { .. } => ExitCode::Usage,
             Self::Requester { .. } | Self::Worker(_) | Self::WorkerDied { .. } | Self::Bed(_) | Self::Interrupted { .. } => {

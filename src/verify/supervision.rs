@@ -27,9 +27,9 @@ pub use super::diagnose::Expectation;
 pub use super::error::VerifyError;
 pub use super::event::{AgentSummary, Gate, Pace, PlannedRuntime};
 pub use super::facts::doorbell;
-pub use super::lab::select_code;
+pub use super::lab::{overshot, select_code};
 pub use super::request::{AtomicsSelection, DeviceSelector, Milliseconds, PlaceRequest, RequestedRuntime};
-pub use super::worker::{Events, Plan, serve};
+pub use super::worker::{Events, Plan, WorkerFaults, serve};
 
 /// An open bed with the devices chosen on it. The user's interrupt ends whatever runs, and puts back what was changed.
 #[derive(Debug)]
@@ -69,6 +69,8 @@ pub enum Sleeping {
 pub struct Job<'a, P> {
     /// The subcommand.
     pub command: &'static str,
+    /// What fault plans call it (`:case=`).
+    pub case: &'static str,
     /// Its plan.
     pub plan: &'a P,
     /// Whether its waits sleep.
@@ -265,7 +267,7 @@ impl Stage<'_> {
         hear: &mut impl FnMut(E) -> Heard,
     ) -> Result<WorkerEnd, VerifyError> {
         let bed = &self.supervision.bed;
-        let launcher = bed.launcher.for_case(job.command);
+        let launcher = bed.launcher.for_case(job.case);
         let launcher = match job.sleeping {
             Sleeping::UntilInterrupt => rocr_bed::with_interrupts(&launcher),
             Sleeping::Never => launcher,

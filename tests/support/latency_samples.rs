@@ -51,8 +51,9 @@ pub fn measurement(samples_ns: Vec<u64>) -> Measurement {
         },
         stages: vec![stage(Stage::Reserve, 0.1), stage(Stage::DeviceStart, 0.6), stage(Stage::HostSees, 0.3)],
         clock: Some(ClockReport { ticks_per_second: 100_000_000, error_bound_ns: 40.0, drift_ppb: 3.0, points: 64 }),
-        throughput: Throughput { packets: count as u64, elapsed_ns: 1_000_000_000, packets_per_second: count as f64 },
+        throughput: Some(Throughput { packets: count as u64, elapsed_ns: 1_000_000_000, packets_per_second: count as f64 }),
         late_starts: None,
+        not_started: None,
         outliers: 0,
         warnings: Vec::new(),
         samples_ns,
@@ -107,6 +108,7 @@ pub fn embedded(host: &str, scale: u64) -> LatencyReport {
                 run(AtomicsMode::Off, LatencyResult::Hang { reason: "the signal never fired".to_owned() }),
                 run(AtomicsMode::On, LatencyResult::Measured(Box::new(measurement(round_trips(scale))))),
             ],
+            atomics_effect: None,
         }],
         verdict: Verdict {
             word: VerdictWord::Pass,

@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use crate::report::latency::{LatencyDevice, LatencyReport, LatencyResult, LatencyRun, LatencySettings, Measurement, StageReport};
+use crate::report::latency_text::atomics_effect;
 use crate::report::style::{thousands, time};
 
 use super::environment;
@@ -48,6 +49,7 @@ fn device(device: &LatencyDevice, anchor: &str) -> Markup {
         h2 { "GPU " (device.index) ": " (foreign(&device.name)) ", " (foreign(&device.gfx)) @if let Some(bdf) = &device.bdf { ", " (foreign(bdf)) } }
         (environment::agent(&device.agent, device.doorbell))
         @for (position, run) in device.runs.iter().enumerate() { (measured_run(run, &format!("{anchor}-{position}"))) }
+        @if let Some(effect) = &device.atomics_effect { p { (atomics_effect(effect)) } }
     }
 }
 
@@ -83,9 +85,11 @@ fn numbers(measurement: &Measurement, anchor: &str) -> Markup {
                 " readings: a device time is off by at most " (time(clock.error_bound_ns)) "."
             }
         }
-        p {
-            b { "Throughput: " } (thousands(measurement.throughput.packets_per_second.max(0.0) as u64)) " packets per second ("
-            (thousands(measurement.throughput.packets)) " in " (time(measurement.throughput.elapsed_ns as f64)) ")"
+        @if let Some(flow) = &measurement.throughput {
+            p {
+                b { "Throughput: " } (thousands(flow.packets_per_second.max(0.0) as u64)) " packets per second ("
+                (thousands(flow.packets)) " in " (time(flow.elapsed_ns as f64)) ")"
+            }
         }
         @if !measurement.warnings.is_empty() {
             p.warn { b { "▲ What makes these numbers doubtful" } }

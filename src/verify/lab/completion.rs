@@ -269,7 +269,7 @@ fn has_settled(awaited: &Completion<'_>) -> bool {
 }
 
 /// What it means that a signal fell below the value that it fires with.
-fn overshot(before: i64, expected: i64, value: i64) -> Outcome {
+pub fn overshot(before: i64, expected: i64, value: i64) -> Outcome {
     let (asked, taken) = (before.wrapping_sub(expected), before.wrapping_sub(value));
     // The lower half may be anywhere on its way: others may still count it down.
     if (expected..=before).contains(&i64::from(value as i32)) {

@@ -4,7 +4,7 @@ mod completion;
 mod output;
 mod starvation;
 
-pub use completion::{Completion, read_index_stuck};
+pub use completion::{Completion, overshot, read_index_stuck};
 pub use output::{CANARY, CANARY_64, Element, compare_marks, compare_words, no_output, tally};
 pub use starvation::Starvation;
 

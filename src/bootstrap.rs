@@ -64,7 +64,7 @@ impl Default for Bootstrap {
     }
 }
 
-/// A difference from the base in percent of it, with its interval.
+/// A difference from the base with its interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Interval {
     /// Between the two sets as they are.
@@ -142,23 +142,38 @@ impl Samples {
     }
 }
 
-/// The difference of `new` from `base`; `None` where either has too few samples for this quantile.
+/// The difference of `new` from `base` in percent of `base`; `None` where either has too few samples for this quantile.
+#[must_use]
+pub fn difference_percent(base: &Samples, new: &Samples, figure: Figure, bootstrap: &Bootstrap) -> Option<Interval> {
+    // A clock that is too coarse may give zeros; a nanosecond is no more than its error.
+    difference_by(|new, base| (new / base.max(1.0) - 1.0) * 100.0, base, new, figure, bootstrap)
+}
+
+/// The difference of `new` from `base` in the unit of the samples; `None` where either has too few samples for this quantile.
 #[must_use]
 pub fn difference(base: &Samples, new: &Samples, figure: Figure, bootstrap: &Bootstrap) -> Option<Interval> {
+    difference_by(|new, base| new - base, base, new, figure, bootstrap)
+}
+
+fn difference_by(
+    difference: impl Fn(f64, f64) -> f64,
+    base: &Samples,
+    new: &Samples,
+    figure: Figure,
+    bootstrap: &Bootstrap,
+) -> Option<Interval> {
     if !base.carries(figure) || !new.carries(figure) {
         return None;
     }
     let mut random = ChaCha8Rng::seed_from_u64(bootstrap.seed);
-    // A clock that is too coarse may give zeros; a nanosecond is no more than its error.
-    let percent = |new: f64, base: f64| (new / base.max(1.0) - 1.0) * 100.0;
     let bases = base.replicates(figure, bootstrap, &mut random)?;
     let news = new.replicates(figure, bootstrap, &mut random)?;
-    let mut differences: Vec<f64> = news.iter().zip(&bases).map(|(new, base)| percent(*new, *base)).collect();
+    let mut differences: Vec<f64> = news.iter().zip(&bases).map(|(new, base)| difference(*new, *base)).collect();
     differences.sort_unstable_by(f64::total_cmp);
     let tail = (1.0 - bootstrap.confidence) / 2.0;
     let skipped = (tail * differences.len() as f64).floor() as usize;
     let (low, high) = (*differences.get(skipped)?, *differences.get(differences.len().checked_sub(skipped + 1)?)?);
-    let estimate = percent(new.quantile(figure) as f64, base.quantile(figure) as f64);
+    let estimate = difference(new.quantile(figure) as f64, base.quantile(figure) as f64);
     // With coarse clocks the replicates may sit on one step and the estimate beside it.
     Some(Interval { estimate, low: low.min(estimate), high: high.max(estimate) })
 }
@@ -195,7 +210,7 @@ mod tests {
     }
 
     fn compare(base: &[u64], new: &[u64], figure: Figure) -> Interval {
-        difference(&Samples::new(base).unwrap(), &Samples::new(new).unwrap(), figure, &Bootstrap::default()).unwrap()
+        difference_percent(&Samples::new(base).unwrap(), &Samples::new(new).unwrap(), figure, &Bootstrap::default()).unwrap()
     }
 
     /// In how many of 200 comparisons of a population with itself the interval leaves out zero.
@@ -205,7 +220,7 @@ mod tests {
             .filter(|trial| {
                 let (base, new) = (population(2 * trial), population(2 * trial + 1));
                 let (base, new) = (Samples::new(&base).unwrap(), Samples::new(&new).unwrap());
-                let interval = difference(&base, &new, figure, &bootstrap).unwrap();
+                let interval = difference_percent(&base, &new, figure, &bootstrap).unwrap();
                 interval.low > 0.0 || interval.high < 0.0
             })
             .count()
@@ -246,6 +261,15 @@ mod tests {
         }
         let median = compare(&heavy_tailed(20_000, 5_000.0, 1), &heavy_tailed(20_000, 5_500.0, 2), Figure::Median);
         assert!(median.low > 9.0 && median.high < 11.0, "{median:?}");
+    }
+
+    #[test]
+    fn a_difference_is_in_the_unit_of_the_samples_and_its_interval_holds_the_true_one() {
+        let (base, new) = (heavy_tailed(20_000, 5_000.0, 1), heavy_tailed(20_000, 5_500.0, 2));
+        let (base, new) = (Samples::new(&base).unwrap(), Samples::new(&new).unwrap());
+        let interval = difference(&base, &new, Figure::Median, &Bootstrap::default()).unwrap();
+        assert!(interval.low < 500.0 && interval.high > 500.0 && interval.low > 400.0, "{interval:?}");
+        assert_eq!(interval.estimate, new.quantile(Figure::Median) as f64 - base.quantile(Figure::Median) as f64);
     }
 
     #[test]
