@@ -222,7 +222,20 @@ fn a_latency_page_has_a_histogram_with_words_a_bar_per_stage_and_the_hang() {
     let html = page_of(latency(embedded("a", 10_000)));
     assert!(html.contains("Histogram of 4,000 round trips from 9.50 µs to "));
     assert_eq!(html.matches("class=\"stage\"").count(), 3);
-    assert!(html.contains("■ Hang: "));
+    assert!(html.contains("◇ Hang (predicted): ") && !html.contains("■ Hang"));
+    let mut unpredicted = embedded("a", 10_000);
+    unpredicted.devices[0].runs[0].standing = aqlprobe::report::Standing::Failed;
+    assert!(page_of(latency(unpredicted)).contains("■ Hang: "));
+}
+
+/// A verdict says "median 110.64 us"; the page has the same digits beside it.
+#[test]
+fn a_round_trip_has_the_digits_that_its_verdict_has() {
+    let mut report = embedded("a", 10_000);
+    let measured = latency_samples::measurement(vec![110_640; 100]);
+    report.devices[0].runs[1].result = aqlprobe::report::latency::LatencyResult::Measured(Box::new(measured));
+    let html = page_of(latency(report));
+    assert!(html.contains("<b>110.64</b><span>median</span>") && html.contains("median 110.64 µs") && !html.contains("111 µs"));
 }
 
 #[test]
