@@ -208,6 +208,72 @@ fn the_hop_that_stops_atomic_ops_is_marked_by_word_and_stands_between_root_port_
     assert!(html.contains("03:00.0 lacks AtomicOp Routing."));
 }
 
+/// A GPU whose path stops at its own enable bit, as it was found.
+fn found_with_the_requester_off(mut report: Report) -> Report {
+    let found = report.devices[0].path.as_mut().unwrap();
+    found.first_bad_hop = Some("0000:0b:00.0".to_owned());
+    found.fixes = vec![samples::FIX.to_owned()];
+    report
+}
+
+#[test]
+fn a_hop_whose_enable_bit_was_set_for_the_run_that_decides_stops_nothing_in_it() {
+    let html = page_of(verify(found_with_the_requester_off(samples::embedded_both())));
+    assert!(!html.contains("AtomicOps stop here"));
+    assert!(html.contains("▲ clear as found; set for the run with AtomicOps on"));
+    assert!(html.contains("To keep AtomicOps on after the run") && !html.contains("What to change"));
+}
+
+#[test]
+fn a_hop_whose_enable_bit_was_off_in_the_run_that_decides_stops_atomic_ops() {
+    let html = page_of(verify(found_with_the_requester_off(samples::embedded_off())));
+    assert_eq!(html.matches("✗ AtomicOps stop here").count(), 1);
+    assert!(!html.contains("clear as found"));
+}
+
+/// With a switch that blocks above a GPU whose bit was set for the run, the switch alone stops AtomicOps.
+#[test]
+fn a_switch_that_blocks_is_marked_beside_a_gpu_that_was_set_for_the_run() {
+    let mut report = found_with_the_requester_off(samples::embedded_both());
+    let found = report.devices[0].path.as_mut().unwrap();
+    let blocking = aqlprobe::report::HopReport {
+        egress_blocked: Some(aqlprobe::report::Bit::Set),
+        ..samples::hop("0000:09:00.0", aqlprobe::report::HopRole::SwitchUpstream, "Switch")
+    };
+    found.hops.insert(1, blocking);
+    found.first_bad_hop = Some("0000:09:00.0".to_owned());
+    let html = page_of(verify(report));
+    let at = |text: &str| html.find(text).unwrap();
+    assert!(at("0000:09:00.0") < at("✗ AtomicOps stop here") && at("✗ AtomicOps stop here") < at("▲ clear as found"));
+    assert!(html.contains("What to change on the path as found"));
+}
+
+#[test]
+fn a_fix_of_the_software_gpu_is_said_to_be_no_command_for_this_machine() {
+    const CAVEAT: &str = "(of the software GPU; no command for this machine)";
+    let model = page_of(verify(samples::embedded_off()));
+    let (heading, fix) = (model.find(CAVEAT).unwrap(), model.find(samples::FIX).unwrap());
+    assert!(heading < fix);
+    let mut hardware = samples::embedded_off();
+    hardware.bed.kind = aqlprobe::report::BedKind::Hardware;
+    let hardware = page_of(verify(hardware));
+    assert!(hardware.contains(samples::FIX) && !hardware.contains(CAVEAT));
+}
+
+#[test]
+fn failures_with_one_cause_are_told_once_with_all_their_names() {
+    let mut report = samples::embedded_off();
+    let alike = |at: usize| aqlprobe::report::CaseReport {
+        cause: Some("one cause for all".to_owned()),
+        ..samples::case(&format!("case-{at}"), aqlprobe::report::Outcome::CompletionLost, aqlprobe::report::Standing::Failed)
+    };
+    report.devices[0].runs[0].cases = (0..30).map(alike).collect();
+    let html = page_of(verify(report));
+    assert_eq!(html.matches("one cause for all").count(), 1);
+    assert!(html.contains("30 failed, AtomicOps off") && html.contains("case-0, case-1, case-2"));
+    assert_balanced(&html);
+}
+
 #[test]
 fn every_outcome_is_told_by_a_word_and_a_shape() {
     let html = page_of(verify(samples::hardware_with_every_outcome()));
