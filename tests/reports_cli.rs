@@ -304,6 +304,47 @@ fn a_round_trip_has_the_digits_that_its_verdict_has() {
     assert!(html.contains("<b>110.64</b><span>median</span>") && html.contains("median 110.64 µs") && !html.contains("111 µs"));
 }
 
+mod fleet {
+    use super::*;
+
+    /// A pass, a hang on hardware, and another pass.
+    fn page_of_three() -> String {
+        let place = Place::new();
+        let mut hang = samples::embedded_off();
+        hang.bed.kind = aqlprobe::report::BedKind::Hardware;
+        let documents = [("good", samples::embedded_both()), ("bad", hang), ("fine", samples::embedded_both())];
+        let files = documents.map(|(name, mut report)| {
+            report.host = Some(format!("node-{name}"));
+            save(&place, &format!("{name}.json"), &verify(report))
+        });
+        let fleet = place.path("fleet.json").to_str().unwrap().to_owned();
+        place.program(&["merge", &files[0], &files[1], &files[2], "-o", &fleet]).assert().code(0);
+        let html = place.path("fleet.html");
+        place.program(&["report", &fleet, "--html", html.to_str().unwrap()]).assert().code(0);
+        fs::read_to_string(html).unwrap()
+    }
+
+    #[test]
+    fn the_worst_report_comes_first_and_reports_are_counted_as_such() {
+        let html = page_of_three();
+        let at = |text: &str| html.find(text).unwrap();
+        assert!(at("node-bad") < at("node-good") && at("node-good") < at("node-fine"));
+        assert!(html.contains("1 report on hardware, 2 reports on a software GPU"));
+        assert_balanced(&html);
+    }
+
+    /// Browsers open a `<details>` when a link leads to something inside; one that leads to the element itself opens nothing.
+    #[test]
+    fn a_link_leads_into_what_it_opens() {
+        let html = page_of_three();
+        let targets: Vec<&str> = html.split("href=\"#").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+        assert_eq!(targets.len(), 3);
+        for target in targets {
+            assert!(html.contains(&format!("</summary><div id=\"{target}\">")), "{target}");
+        }
+    }
+}
+
 #[test]
 fn a_distribution_of_one_value_or_of_zeros_is_drawn_all_the_same() {
     for scale in [0, 1] {
