@@ -2,7 +2,8 @@
 
 use maud::{Markup, html};
 
-use crate::report::fleet::{FleetEntry, FleetReport};
+use crate::report::document::DocumentKind;
+use crate::report::fleet::{FleetEntry, FleetReport, OddTrait};
 use crate::report::fleet_text::{bed_word, gpus, kind_word, medians, summary};
 use crate::report::run::VerdictWord;
 
@@ -78,8 +79,10 @@ fn worst_first(fleet: &FleetReport) -> Vec<(usize, &FleetEntry)> {
     entries
 }
 
+/// A median is odd in a report that has one; whatever else is odd is so in every report of the node.
 fn is_odd(entry: &FleetEntry, fleet: &FleetReport) -> bool {
-    fleet.summary.odd.iter().any(|odd| odd.node == entry.node && odd.bed == entry.report.bed().kind)
+    let concerns = |what: OddTrait| what != OddTrait::Median || entry.report.kind() == DocumentKind::Latency;
+    fleet.summary.odd.iter().any(|odd| odd.node == entry.node && odd.bed == entry.report.bed().kind && concerns(odd.differs_in))
 }
 
 fn reports(count: usize) -> String {

@@ -134,7 +134,8 @@ fn told_together(group: &Alike<'_>) -> Markup {
     html! {
         div.case {
             p { b { (names.len()) " cases " } span class=(class) { (shape) " " (foreign(&group.first.outcome.to_string())) } }
-            p.mono { (foreign(&names.join(", "))) }
+            // A name is what `--case` takes: it is not broken at its hyphens.
+            p.mono { @for (position, name) in names.iter().enumerate() { @if position > 0 { ", " } span.whole { (foreign(name)) } } }
             (expected_and_cause(group.first))
             @if !seen.is_empty() { p { "Seen in " span.mono { (foreign(&speaker.name)) } ": " (foreign(&seen)) } }
             @for (note, of) in notes(group) {
