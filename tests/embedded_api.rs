@@ -100,7 +100,7 @@ fn a_kernel_copies_a_buffer_and_its_time_can_be_asked_for() {
     let runtime = runtime();
     let gpu = gpu(&runtime);
     let host = runtime.host_pool(PoolUse::FineGrained).unwrap();
-    let [mut source, mut destination] = [(); 2].map(|()| Buffer::allocate(&host, ITEMS as usize * 4, &[&gpu]).unwrap());
+    let [source, destination] = [(); 2].map(|()| Buffer::allocate(&host, ITEMS as usize * 4, &[&gpu]).unwrap());
     source.u32s().iter().zip(1..).for_each(|(word, value)| word.store(value, Ordering::Relaxed));
     let arguments = VectorCopyArguments { source: DevicePtr(source.address()), destination: DevicePtr(destination.address()) };
     let kernarg = Buffer::allocate(&runtime.host_pool(PoolUse::KernelArguments).unwrap(), 4096, &[&gpu]).unwrap();

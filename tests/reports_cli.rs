@@ -208,6 +208,72 @@ fn the_hop_that_stops_atomic_ops_is_marked_by_word_and_stands_between_root_port_
     assert!(html.contains("03:00.0 lacks AtomicOp Routing."));
 }
 
+/// A GPU whose path stops at its own enable bit, as it was found.
+fn found_with_the_requester_off(mut report: Report) -> Report {
+    let found = report.devices[0].path.as_mut().unwrap();
+    found.first_bad_hop = Some("0000:0b:00.0".to_owned());
+    found.fixes = vec![samples::FIX.to_owned()];
+    report
+}
+
+#[test]
+fn a_hop_whose_enable_bit_was_set_for_the_run_that_decides_stops_nothing_in_it() {
+    let html = page_of(verify(found_with_the_requester_off(samples::embedded_both())));
+    assert!(!html.contains("AtomicOps stop here"));
+    assert!(html.contains("▲ clear as found; set for the run with AtomicOps on"));
+    assert!(html.contains("To keep AtomicOps on after the run") && !html.contains("What to change"));
+}
+
+#[test]
+fn a_hop_whose_enable_bit_was_off_in_the_run_that_decides_stops_atomic_ops() {
+    let html = page_of(verify(found_with_the_requester_off(samples::embedded_off())));
+    assert_eq!(html.matches("✗ AtomicOps stop here").count(), 1);
+    assert!(!html.contains("clear as found"));
+}
+
+/// With a switch that blocks above a GPU whose bit was set for the run, the switch alone stops AtomicOps.
+#[test]
+fn a_switch_that_blocks_is_marked_beside_a_gpu_that_was_set_for_the_run() {
+    let mut report = found_with_the_requester_off(samples::embedded_both());
+    let found = report.devices[0].path.as_mut().unwrap();
+    let blocking = aqlprobe::report::HopReport {
+        egress_blocked: Some(aqlprobe::report::Bit::Set),
+        ..samples::hop("0000:09:00.0", aqlprobe::report::HopRole::SwitchUpstream, "Switch")
+    };
+    found.hops.insert(1, blocking);
+    found.first_bad_hop = Some("0000:09:00.0".to_owned());
+    let html = page_of(verify(report));
+    let at = |text: &str| html.find(text).unwrap();
+    assert!(at("0000:09:00.0") < at("✗ AtomicOps stop here") && at("✗ AtomicOps stop here") < at("▲ clear as found"));
+    assert!(html.contains("What to change on the path as found"));
+}
+
+#[test]
+fn a_fix_of_the_software_gpu_is_said_to_be_no_command_for_this_machine() {
+    const CAVEAT: &str = "(of the software GPU; no command for this machine)";
+    let model = page_of(verify(samples::embedded_off()));
+    let (heading, fix) = (model.find(CAVEAT).unwrap(), model.find(samples::FIX).unwrap());
+    assert!(heading < fix);
+    let mut hardware = samples::embedded_off();
+    hardware.bed.kind = aqlprobe::report::BedKind::Hardware;
+    let hardware = page_of(verify(hardware));
+    assert!(hardware.contains(samples::FIX) && !hardware.contains(CAVEAT));
+}
+
+#[test]
+fn failures_with_one_cause_are_told_once_with_all_their_names() {
+    let mut report = samples::embedded_off();
+    let alike = |at: usize| aqlprobe::report::CaseReport {
+        cause: Some("one cause for all".to_owned()),
+        ..samples::case(&format!("case-{at}"), aqlprobe::report::Outcome::CompletionLost, aqlprobe::report::Standing::Failed)
+    };
+    report.devices[0].runs[0].cases = (0..30).map(alike).collect();
+    let html = page_of(verify(report));
+    assert_eq!(html.matches("one cause for all").count(), 1);
+    assert!(html.contains("30 failed, AtomicOps off") && (0..30).all(|at| html.contains(&format!(">case-{at}</span>"))));
+    assert_balanced(&html);
+}
+
 #[test]
 fn every_outcome_is_told_by_a_word_and_a_shape() {
     let html = page_of(verify(samples::hardware_with_every_outcome()));
@@ -222,7 +288,61 @@ fn a_latency_page_has_a_histogram_with_words_a_bar_per_stage_and_the_hang() {
     let html = page_of(latency(embedded("a", 10_000)));
     assert!(html.contains("Histogram of 4,000 round trips from 9.50 µs to "));
     assert_eq!(html.matches("class=\"stage\"").count(), 3);
-    assert!(html.contains("■ Hang: "));
+    assert!(html.contains("◇ Hang (predicted): ") && !html.contains("■ Hang"));
+    let mut unpredicted = embedded("a", 10_000);
+    unpredicted.devices[0].runs[0].standing = aqlprobe::report::Standing::Failed;
+    assert!(page_of(latency(unpredicted)).contains("■ Hang: "));
+}
+
+/// A verdict says "median 110.64 us"; the page has the same digits beside it.
+#[test]
+fn a_round_trip_has_the_digits_that_its_verdict_has() {
+    let mut report = embedded("a", 10_000);
+    let measured = latency_samples::measurement(vec![110_640; 100]);
+    report.devices[0].runs[1].result = aqlprobe::report::latency::LatencyResult::Measured(Box::new(measured));
+    let html = page_of(latency(report));
+    assert!(html.contains("<b>110.64</b><span>median</span>") && html.contains("median 110.64 µs") && !html.contains("111 µs"));
+}
+
+mod fleet {
+    use super::*;
+
+    /// A pass, a hang on hardware, and another pass.
+    fn page_of_three() -> String {
+        let place = Place::new();
+        let mut hang = samples::embedded_off();
+        hang.bed.kind = aqlprobe::report::BedKind::Hardware;
+        let documents = [("good", samples::embedded_both()), ("bad", hang), ("fine", samples::embedded_both())];
+        let files = documents.map(|(name, mut report)| {
+            report.host = Some(format!("node-{name}"));
+            save(&place, &format!("{name}.json"), &verify(report))
+        });
+        let fleet = place.path("fleet.json").to_str().unwrap().to_owned();
+        place.program(&["merge", &files[0], &files[1], &files[2], "-o", &fleet]).assert().code(0);
+        let html = place.path("fleet.html");
+        place.program(&["report", &fleet, "--html", html.to_str().unwrap()]).assert().code(0);
+        fs::read_to_string(html).unwrap()
+    }
+
+    #[test]
+    fn the_worst_report_comes_first_and_reports_are_counted_as_such() {
+        let html = page_of_three();
+        let at = |text: &str| html.find(text).unwrap();
+        assert!(at("node-bad") < at("node-good") && at("node-good") < at("node-fine"));
+        assert!(html.contains("1 report on hardware, 2 reports on a software GPU"));
+        assert_balanced(&html);
+    }
+
+    /// Browsers open a `<details>` when a link leads to something inside; one that leads to the element itself opens nothing.
+    #[test]
+    fn a_link_leads_into_what_it_opens() {
+        let html = page_of_three();
+        let targets: Vec<&str> = html.split("href=\"#").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+        assert_eq!(targets.len(), 3);
+        for target in targets {
+            assert!(html.contains(&format!("</summary><div id=\"{target}\">")), "{target}");
+        }
+    }
 }
 
 #[test]

@@ -7,8 +7,9 @@ use comfy_table::{Cell, LineStyle, presets};
 use super::document::{Document, DocumentKind};
 use super::fleet::FleetReport;
 use super::latency::LatencyResult;
+use super::outcome::Standing;
 use super::run::{BedKind, VerdictWord};
-use super::style::{TextStyle, Tone, tame, time};
+use super::style::{TextStyle, Tone, microseconds, tame};
 use super::table::{columns, write_indented};
 
 /// Writes the fleet's reports as a table, what is odd, and what could not be read. The last line is the summary.
@@ -119,7 +120,8 @@ pub(super) fn medians(report: &Document) -> String {
         .iter()
         .flat_map(|device| &device.runs)
         .map(|run| match &run.result {
-            LatencyResult::Measured(measurement) => time(measurement.round_trip.typical_ns as f64),
+            LatencyResult::Measured(measurement) => microseconds(measurement.round_trip.typical_ns as f64),
+            LatencyResult::Hang { .. } if run.standing == Standing::AsPredicted => "hang as predicted".to_owned(),
             LatencyResult::Hang { .. } => "hang".to_owned(),
             LatencyResult::NotMeasured { .. } => "not measured".to_owned(),
         })

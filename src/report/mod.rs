@@ -3,6 +3,7 @@
 //! `verify` fills a [`Report`]; the renderers print it. Nothing here decides: a renderer shows what the report says, and the
 //! JSON form (`results/verify.schema.json`) is the same values under the same names.
 
+mod alike;
 pub mod audit_json;
 pub mod audit_text;
 mod checklist;

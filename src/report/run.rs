@@ -129,6 +129,12 @@ impl BedReport {
         format!("ROCr{version} on the software GPU, not hardware")
     }
 
+    /// What must stand beside a fix whose commands are for the software GPU: its addresses may be those of another device here.
+    #[must_use]
+    pub fn fix_caveat(&self) -> Option<&'static str> {
+        (!self.tested_hardware()).then_some("of the software GPU; no command for this machine")
+    }
+
     /// Whether a real GPU answered.
     #[must_use]
     pub fn tested_hardware(&self) -> bool {
@@ -335,6 +341,11 @@ pub enum VerdictWord {
     /// Whatever passed, it was no hardware.
     #[serde(rename = "NO GPU TESTED")]
     NoGpuTested,
+}
+
+impl VerdictWord {
+    /// Every verdict, in the order in which somebody on call wants to read them.
+    pub const WORST_FIRST: [Self; 5] = [Self::Hang, Self::Fail, Self::Degraded, Self::NoGpuTested, Self::Pass];
 }
 
 impl fmt::Display for VerdictWord {

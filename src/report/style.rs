@@ -85,6 +85,11 @@ pub(crate) fn time(nanoseconds: f64) -> String {
     format!("{value:.digits$} {unit}")
 }
 
+/// A round trip in microseconds, at the digits that a latency verdict gives it: so that one figure reads the same wherever it stands.
+pub(super) fn microseconds(nanoseconds: f64) -> String {
+    format!("{:.2} µs", nanoseconds / 1e3)
+}
+
 /// A count with thousands separators.
 pub(super) fn thousands(count: u64) -> String {
     let digits = count.to_string();

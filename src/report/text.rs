@@ -4,6 +4,7 @@
 
 use std::io;
 
+use super::alike::{FOUNDING_CASE, alike};
 use super::document::Document;
 use super::evidence::Evidence;
 use super::outcome::Standing;
@@ -14,9 +15,6 @@ use super::run::{
 use super::runtime_text::{agent_words, write_runtime};
 use super::style::{TextStyle, Tone, tame, thousands};
 use super::table::{mode_heading, tone, write_cases, write_hops};
-
-/// The case whose evidence is always shown: the dispatch of the founding experiment.
-const FOUNDING_CASE: &str = "vector-copy";
 
 /// Writes the whole report.
 ///
@@ -211,21 +209,9 @@ fn is_trouble(case: &CaseReport) -> bool {
 /// Failed, skipped and known cases, those with the same outcome and cause together.
 fn write_failures(run: &RunReport, style: TextStyle, out: &mut impl io::Write) -> io::Result<()> {
     let told = |case: &&CaseReport| is_trouble(case) || matches!(case.standing, Standing::Skipped | Standing::Known);
-    let mut groups: Vec<Vec<&CaseReport>> = Vec::new();
-    for case in run.cases.iter().filter(told) {
-        let alike = |group: &&mut Vec<&CaseReport>| {
-            group
-                .first()
-                .is_some_and(|first| first.outcome == case.outcome && first.cause == case.cause && first.standing == case.standing)
-        };
-        match groups.iter_mut().find(alike) {
-            Some(group) => group.push(case),
-            None => groups.push(vec![case]),
-        }
-    }
-    for group in groups {
-        let Some(first) = group.first() else { continue };
-        let names = group.iter().map(|case| tame(&case.name)).collect::<Vec<_>>().join(", ");
+    for group in alike(run.cases.iter().filter(told)) {
+        let first = group.first;
+        let names = group.cases().map(|case| tame(&case.name)).collect::<Vec<_>>().join(", ");
         writeln!(out)?;
         writeln!(out, "{}: {names}: {}", mode_heading(run.atomics), outcome_words(first, style))?;
         if let Some(expected) = &first.expected {
@@ -234,13 +220,12 @@ fn write_failures(run: &RunReport, style: TextStyle, out: &mut impl io::Write) -
         if let Some(cause) = &first.cause {
             writeln!(out, "  Cause: {}", tame(cause))?;
         }
-        // The founding case speaks for its group; what it shows is what users see.
-        let speaker = group.iter().find(|case| case.name == FOUNDING_CASE).unwrap_or(first);
+        let speaker = group.speaker();
         let seen = evidence_words(&speaker.evidence);
         if !seen.is_empty() {
             writeln!(out, "  Seen in {}: {seen}", tame(&speaker.name))?;
         }
-        for case in &group {
+        for case in group.cases() {
             for note in &case.evidence.notes {
                 writeln!(out, "  Note on {}: {}", tame(&case.name), tame(note))?;
             }

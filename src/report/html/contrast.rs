@@ -59,8 +59,8 @@ fn contrast_is_what_wcag_says_it_is() {
 fn every_text_can_be_read_on_whatever_it_stands_on() {
     let text: &[(&str, &[&str])] = &[
         ("ink", &["page", "card", "soft", "good-back", "bad-back", "warn-back"]),
-        ("quiet", &["page", "card", "soft", "bad-back"]),
-        ("good", &["card", "good-back", "bad-back"]),
+        ("quiet", &["page", "card", "soft", "bad-back", "warn-back"]),
+        ("good", &["card", "good-back", "bad-back", "warn-back"]),
         ("bad", &["card", "bad-back"]),
         ("warn", &["card", "warn-back", "bad-back"]),
         ("mark", &["card"]),
@@ -73,12 +73,23 @@ fn every_bar_border_and_mark_can_be_seen() {
     let drawn: &[(&str, &[&str])] = &[
         ("bar", &["card", "soft"]),
         ("quiet", &["card", "soft"]),
+        // Marks lie on a halo of the card's colour wherever they cross a bar.
         ("mark", &["card"]),
+        ("card", &["bar"]),
         ("good", &["good-back"]),
         ("bad", &["card"]),
         ("warn", &["warn-back"]),
     ];
     assert_eq!(too_faint(drawn, 3.0), Vec::<String>::new());
+}
+
+#[test]
+fn what_marks_lie_on_is_the_cards_colour_and_wider_than_they_are() {
+    assert!(
+        STYLE.contains(
+            "svg .halo { stroke: var(--card); stroke-width: 3.2; } svg .mark { stroke: var(--mark); stroke-width: 1.2; }"
+        )
+    );
 }
 
 #[test]

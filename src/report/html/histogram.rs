@@ -1,111 +1,72 @@
 //! A latency histogram: both axes logarithmic, so that one slow round trip in a million shows.
+//!
+//! Its units are CSS pixels on a phone of 360; on wider windows the figure grows and its letters are set smaller (style.css).
 
 use maud::{Markup, html};
 
 use crate::report::latency::Distribution;
-use crate::report::style::{thousands, time};
+use crate::report::style::{microseconds, thousands};
 
-const WIDTH: f64 = 440.0;
-const HEIGHT: f64 = 210.0;
-const LEFT: f64 = 46.0;
-const RIGHT: f64 = 12.0;
-const TOP: f64 = 34.0;
-const BOTTOM: f64 = 26.0;
-const BINS: usize = 56;
+use super::axis::LogAxis;
+use super::bars::bars;
 
-/// Where a time lies between the axis' ends.
-struct Axis {
-    low: f64,
-    high: f64,
-}
+const WIDTH: f64 = 320.0;
+const HEIGHT: f64 = 226.0;
+const LEFT: f64 = 38.0;
+const RIGHT: f64 = 8.0;
+const TOP: f64 = 50.0;
+const BOTTOM: f64 = 38.0;
+const FLOOR: f64 = HEIGHT - BOTTOM;
+/// Of a letter, on average, at the size that a phone shows.
+const LETTER: f64 = 6.8;
 
-impl Axis {
-    /// From the fastest to the slowest, at least a factor of 1.05 apart so that equal samples have a place.
-    fn of(distribution: &Distribution) -> Self {
-        let low = (distribution.min_ns.max(1)) as f64;
-        let high = (distribution.max_ns.max(1) as f64).max(low * 1.05);
-        Self { low: low / 1.01, high: high * 1.01 }
-    }
-
-    /// From 0 to 1.
-    fn share(&self, nanoseconds: f64) -> f64 {
-        ((nanoseconds.max(1.0) / self.low).ln() / (self.high / self.low).ln()).clamp(0.0, 1.0)
-    }
-
-    fn x(&self, nanoseconds: f64) -> f64 {
-        LEFT + self.share(nanoseconds) * (WIDTH - LEFT - RIGHT)
-    }
-
-    /// Times in steps of 1, 2 and 5; where there is no room for so many, their ends alone.
-    fn ticks(&self) -> Vec<f64> {
-        let steps = |steps: &[f64]| {
-            let from = self.low.log10().floor() as i32;
-            let to = self.high.log10().ceil() as i32;
-            (from..=to)
-                .flat_map(|power| steps.iter().map(move |step| step * 10_f64.powi(power)))
-                .filter(|tick| *tick >= self.low && *tick <= self.high)
-                .collect::<Vec<f64>>()
-        };
-        let fine = steps(&[1.0, 2.0, 5.0]);
-        let chosen = if fine.len() > 6 { steps(&[1.0]) } else { fine };
-        if chosen.len() < 2 {
-            return vec![self.low * 1.01, self.high / 1.01];
-        }
-        let every = chosen.len().div_ceil(6);
-        chosen.into_iter().step_by(every).collect()
-    }
-}
-
-/// Samples per bin of equal width on the axis.
-fn bins(distribution: &Distribution, axis: &Axis) -> Vec<u64> {
-    let mut bins = vec![0_u64; BINS];
-    for bucket in &distribution.buckets {
-        let middle = (bucket.from_ns as f64 + bucket.to_ns as f64) / 2.0;
-        let bin = ((axis.share(middle) * BINS as f64) as usize).min(BINS - 1);
-        bins[bin] = bins[bin].saturating_add(bucket.count);
-    }
-    bins
+/// A distribution's figures, its samples where they were kept, and the name that its title has on the page.
+pub(super) struct Histogram<'a> {
+    pub distribution: &'a Distribution,
+    pub samples_ns: &'a [u64],
+    pub id: &'a str,
 }
 
 /// The histogram with its median and tail marked, and the same in words.
-pub(super) fn histogram(distribution: &Distribution, id: &str) -> Markup {
-    let axis = Axis::of(distribution);
-    let bins = bins(distribution, &axis);
-    let most = bins.iter().copied().max().unwrap_or_default().max(1);
+pub(super) fn histogram(Histogram { distribution, samples_ns, id }: &Histogram<'_>) -> Markup {
+    let bars = bars(distribution, samples_ns);
+    let (from, to) = bars.iter().fold((f64::MAX, 0.0_f64), |(from, to), bar| (from.min(bar.from_ns), to.max(bar.to_ns)));
+    let axis = LogAxis::over(from.min(to), to);
+    let x = |nanoseconds: f64| LEFT + axis.share(nanoseconds) * (WIDTH - LEFT - RIGHT);
+    // A bar on its own has to show on both sides of the mark that stands in its middle.
+    let least = if bars.len() == 1 { 12.0 } else { 2.0 };
+    let most = bars.iter().map(|bar| bar.count).max().unwrap_or_default().max(1);
     // One sample has to show beside a million.
-    let scale = |count: u64| (1.0 + count as f64).ln() / (1.0 + most as f64).ln();
-    let plot = HEIGHT - TOP - BOTTOM;
-    let bin_width = (WIDTH - LEFT - RIGHT) / BINS as f64;
-    let number = |value: f64| format!("{value:.1}");
-    let marks = marks(distribution, &axis);
+    let y = |count: u64| FLOOR - (1.0 + count as f64).ln() / (1.0 + most as f64).ln() * (FLOOR - TOP);
     let label = format!(
         "Histogram of {} round trips from {} to {}, median {}, 99 % below {}.",
         thousands(distribution.count),
-        time(distribution.min_ns as f64),
-        time(distribution.max_ns as f64),
-        time(distribution.typical_ns as f64),
-        time(distribution.p99_ns as f64)
+        microseconds(distribution.min_ns as f64),
+        microseconds(distribution.max_ns as f64),
+        microseconds(distribution.typical_ns as f64),
+        microseconds(distribution.p99_ns as f64)
     );
     html! {
         figure {
             svg viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) role="img" aria-labelledby=(id) {
                 title id=(id) { (label) }
-                @for (position, count) in bins.iter().enumerate() {
-                    @if *count > 0 {
-                        @let height = (scale(*count) * plot).max(1.5);
-                        rect.bar x=(number(LEFT + position as f64 * bin_width)) y=(number(HEIGHT - BOTTOM - height)) width=(number(bin_width - 0.8)) height=(number(height)) {}
-                    }
+                text x="0" y="11" { "round trips per bar" }
+                @for count in decades(most) {
+                    line.grid x1=(LEFT) x2=(WIDTH - RIGHT) y1=(number(y(count))) y2=(number(y(count))) {}
+                    text x=(LEFT - 5.0) y=(number(y(count) + 4.0)) text-anchor="end" { (short(count)) }
                 }
-                line.axis x1=(LEFT) x2=(WIDTH - RIGHT) y1=(HEIGHT - BOTTOM) y2=(HEIGHT - BOTTOM) {}
-                @for tick in axis.ticks() {
-                    line.axis x1=(number(axis.x(tick))) x2=(number(axis.x(tick))) y1=(HEIGHT - BOTTOM) y2=(HEIGHT - BOTTOM + 4.0) {}
-                    text x=(number(axis.x(tick).clamp(LEFT, WIDTH - 30.0))) y=(HEIGHT - 8.0) text-anchor="middle" { (tick_words(tick)) }
+                @for bar in bars.iter().filter(|bar| bar.count > 0) {
+                    @let (left, width) = span(x(bar.from_ns), x(bar.to_ns), least);
+                    rect.bar x=(number(left)) width=(number(width)) y=(number(y(bar.count))) height=(number(FLOOR - y(bar.count))) {}
                 }
-                text x=(LEFT - 6.0) y=(number(TOP + 10.0)) text-anchor="end" { (short(most)) }
-                @if most > 1 { text x=(LEFT - 6.0) y=(number(HEIGHT - BOTTOM - scale(1) * plot + 4.0)) text-anchor="end" { "1" } }
-                @for (position, x, words) in marks {
-                    line.mark x1=(number(x)) x2=(number(x)) y1=(number(TOP - 4.0)) y2=(HEIGHT - BOTTOM) {}
-                    text.mark x=(number(x)) y=(if position % 2 == 0 { 12 } else { 26 }) text-anchor=(if x > WIDTH * 0.7 { "end" } else if x < WIDTH * 0.2 { "start" } else { "middle" }) { (words) }
+                line.axis x1=(LEFT) x2=(WIDTH - RIGHT) y1=(FLOOR) y2=(FLOOR) {}
+                @for (tick, shown) in room(axis.ticks().into_iter().map(|(tick, label)| (x(tick), label))) {
+                    line.axis x1=(number(tick)) x2=(number(tick)) y1=(FLOOR) y2=(FLOOR + 4.0) {}
+                    @if let Some((middle, label)) = shown { text x=(number(middle)) y=(FLOOR + 16.0) text-anchor="middle" { (label) } }
+                }
+                text x=(WIDTH - RIGHT) y=(HEIGHT - 5.0) text-anchor="end" { "round trip, µs" }
+                @for (name, value, row) in [("median", distribution.typical_ns, 27.0), ("99 %", distribution.p99_ns, 42.0)] {
+                    (mark(x(value as f64), row, &format!("{name} {}", microseconds(value as f64))))
                 }
             }
             figcaption { (thousands(distribution.count)) " round trips; time and count on logarithmic axes" }
@@ -113,29 +74,130 @@ pub(super) fn histogram(distribution: &Distribution, id: &str) -> Markup {
     }
 }
 
-fn marks(distribution: &Distribution, axis: &Axis) -> Vec<(usize, f64, String)> {
-    let named = [(distribution.typical_ns, "median"), (distribution.p99_ns, "99 %")];
-    named
-        .into_iter()
-        .enumerate()
-        .map(|(position, (value, name))| (position, axis.x(value as f64), format!("{name} {}", time(value as f64))))
-        .collect()
-}
-
-/// `2 µs` and not `2.00 µs` where the tick is round.
-fn tick_words(nanoseconds: f64) -> String {
-    let words = time(nanoseconds);
-    match words.split_once(' ') {
-        Some((number, unit)) if number.contains('.') => format!("{} {unit}", number.trim_end_matches('0').trim_end_matches('.')),
-        _ => words,
+/// A line at `x` from its words in a row of their own down to the floor, on a halo that sets it off from the bars.
+fn mark(x: f64, row: f64, words: &str) -> Markup {
+    let half = words.chars().count() as f64 * LETTER / 2.0;
+    let middle = x.clamp(LEFT + half, (WIDTH - half).max(LEFT + half));
+    html! {
+        line.halo x1=(number(x)) x2=(number(x)) y1=(number(row + 4.0)) y2=(FLOOR) {}
+        line.mark x1=(number(x)) x2=(number(x)) y1=(number(row + 4.0)) y2=(FLOOR) {}
+        text.mark x=(number(middle)) y=(number(row)) text-anchor="middle" { (words) }
     }
 }
 
-/// A count in at most four characters.
+/// Left end and width of a bar, with a little air to the next.
+fn span(from: f64, to: f64, least: f64) -> (f64, f64) {
+    let (middle, width) = ((from + to) / 2.0, (to - from - 0.6).max(least));
+    (middle - width / 2.0, width)
+}
+
+/// Ticks from left to right, with the middle of their labels where there is room for them.
+fn room(ticks: impl Iterator<Item = (f64, String)>) -> Vec<(f64, Option<(f64, String)>)> {
+    let mut taken = 0.0;
+    ticks
+        .map(|(x, label)| {
+            let half = label.chars().count() as f64 * LETTER / 2.0;
+            let middle = x.min(WIDTH - half);
+            let is_free = middle - half >= taken;
+            if is_free {
+                taken = middle + half + LETTER;
+            }
+            (x, is_free.then_some((middle, label)))
+        })
+        .collect()
+}
+
+/// Powers of ten up to a count; 2 and 5 as well where there would be but one.
+fn decades(most: u64) -> Vec<u64> {
+    let steps: &[u64] = if most < 10 { &[1, 2, 5] } else { &[1] };
+    let powers = (0..20).filter_map(|power| 10_u64.checked_pow(power));
+    powers.flat_map(|power| steps.iter().filter_map(move |step| step.checked_mul(power))).filter(|count| *count <= most).collect()
+}
+
+/// A power of ten in at most four characters.
 fn short(count: u64) -> String {
-    match count {
-        0..=9_999 => count.to_string(),
-        10_000..=999_999 => format!("{}k", count / 1_000),
-        _ => format!("{}M", count / 1_000_000),
+    [(1_000_000_000_000, "T"), (1_000_000_000, "G"), (1_000_000, "M"), (1_000, "k")]
+        .into_iter()
+        .find(|(size, _)| count >= *size)
+        .map_or_else(|| count.to_string(), |(size, unit)| format!("{}{unit}", count / size))
+}
+
+fn number(value: f64) -> String {
+    format!("{value:.1}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drawn(samples_ns: &[u64]) -> String {
+        let mut sorted = samples_ns.to_vec();
+        sorted.sort_unstable();
+        let distribution = Distribution {
+            count: sorted.len() as u64,
+            min_ns: sorted[0],
+            typical_ns: sorted[(sorted.len() - 1) / 2],
+            mean_ns: 0.0,
+            p99_ns: sorted[(sorted.len() - 1) * 99 / 100],
+            p999_ns: sorted[sorted.len() - 1],
+            max_ns: sorted[sorted.len() - 1],
+            stddev_ns: 0.0,
+            hdr: String::new(),
+            buckets: Vec::new(),
+        };
+        histogram(&Histogram { distribution: &distribution, samples_ns, id: "h" }).into_string()
+    }
+
+    /// An attribute of every element of a class.
+    fn attributes(html: &str, class: &str, name: &str) -> Vec<f64> {
+        let elements =
+            html.split('<').filter(|element| element.contains(&format!("class=\"{class}\"")) && !element.starts_with("text"));
+        elements
+            .map(|element| element.split_once(&format!(" {name}=\"")).unwrap().1.split('"').next().unwrap().parse().unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn constant_samples_put_their_bar_under_the_median() {
+        let html = drawn(&[8_000; 100]);
+        let (left, width) = (attributes(&html, "bar", "x"), attributes(&html, "bar", "width"));
+        let middles: Vec<f64> = left.iter().zip(&width).map(|(left, width)| left + width / 2.0).collect();
+        assert_eq!(middles.len(), 1);
+        for mark in attributes(&html, "mark", "x1") {
+            assert!((mark - middles[0]).abs() < 0.2, "the mark at {mark}, the bar at {}", middles[0]);
+        }
+    }
+
+    #[test]
+    fn bars_touch_unless_a_bar_between_them_is_empty() {
+        let html = drawn(&(0..4000).map(|at| 6_400 + at * 1259 % 200).collect::<Vec<u64>>());
+        let (left, width) = (attributes(&html, "bar", "x"), attributes(&html, "bar", "width"));
+        assert!(left.len() >= 10);
+        for (position, next) in left.iter().enumerate().skip(1) {
+            assert!(next - (left[position - 1] + width[position - 1]) < 1.0);
+        }
+    }
+
+    #[test]
+    fn every_mark_lies_on_a_halo_of_its_own_and_the_axes_say_what_they_count() {
+        let html = drawn(&(0..4000).map(|at| 6_400 + at % 200).collect::<Vec<u64>>());
+        assert_eq!(attributes(&html, "halo", "x1"), attributes(&html, "mark", "x1"));
+        assert_eq!(attributes(&html, "mark", "x1").len(), 2);
+        assert!(html.contains(">round trips per bar<") && html.contains(">round trip, µs<"));
+    }
+
+    #[test]
+    fn counts_are_marked_at_powers_of_ten() {
+        assert_eq!(decades(4_291), [1, 10, 100, 1_000]);
+        assert_eq!(decades(7), [1, 2, 5]);
+        assert_eq!([1, 100, 10_000, 1_000_000].map(short), ["1", "100", "10k", "1M"]);
+        assert_eq!(decades(u64::MAX).len(), 20);
+    }
+
+    #[test]
+    fn labels_that_would_touch_are_left_out_and_their_ticks_stay() {
+        let shown = room([(40.0, "1,000".to_owned()), (60.0, "2,000".to_owned()), (318.0, "5,000".to_owned())].into_iter());
+        assert_eq!(shown.iter().map(|(_, label)| label.is_some()).collect::<Vec<_>>(), [true, false, true]);
+        assert!(shown[2].1.as_ref().unwrap().0 <= WIDTH - 2.5 * LETTER);
     }
 }

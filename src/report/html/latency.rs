@@ -2,13 +2,15 @@
 
 use maud::{Markup, html};
 
-use crate::report::latency::{LatencyDevice, LatencyReport, LatencyResult, LatencyRun, LatencySettings, Measurement, StageReport};
+use crate::report::latency::{LatencyDevice, LatencyReport, LatencyResult, LatencyRun, LatencySettings, Measurement};
 use crate::report::latency_text::atomics_effect;
+use crate::report::outcome::Standing;
 use crate::report::style::{thousands, time};
 
 use super::environment;
-use super::histogram::histogram;
-use super::words::foreign;
+use super::histogram::{Histogram, histogram};
+use super::stages::stages;
+use super::words::{foreign, standing_mark};
 
 pub(super) fn body(report: &LatencyReport, anchor: &str) -> Markup {
     html! {
@@ -57,27 +59,44 @@ fn measured_run(run: &LatencyRun, anchor: &str) -> Markup {
     html! {
         h3 { "AtomicOps " (run.atomics) }
         @match &run.result {
-            LatencyResult::Measured(measurement) => { (numbers(measurement, anchor)) }
-            LatencyResult::Hang { reason } => { p.bad { b { "■ Hang: " } (foreign(reason)) } }
-            LatencyResult::NotMeasured { reason } => { p.warn { b { "○ Not measured: " } (foreign(reason)) } }
+            LatencyResult::Measured(measurement) => {
+                @if run.standing == Standing::Failed { p.bad { b { "✗ Completed, though lost completions were predicted" } } }
+                (numbers(measurement, anchor))
+            }
+            LatencyResult::Hang { reason } => {
+                @let (class, shape, word) = hang_mark(run.standing);
+                p { b class=(class) { (shape) " Hang" @if !word.is_empty() { " (" (word) ")" } ": " } (foreign(reason)) }
+            }
+            LatencyResult::NotMeasured { reason } => { p { b.warn { "○ Not measured: " } (foreign(reason)) } }
         }
+    }
+}
+
+/// A hang that was predicted is marked as a predicted outcome of verify is; any other is what the verdict calls it.
+const fn hang_mark(standing: Standing) -> (&'static str, &'static str, &'static str) {
+    match standing {
+        Standing::AsPredicted | Standing::Skipped | Standing::Known => standing_mark(standing),
+        Standing::Passed | Standing::Failed => ("bad", "■", ""),
     }
 }
 
 fn numbers(measurement: &Measurement, anchor: &str) -> Markup {
     let trip = &measurement.round_trip;
     let figures = [
-        ("minimum", time(trip.min_ns as f64)),
-        ("median", time(trip.typical_ns as f64)),
-        ("mean", time(trip.mean_ns)),
-        ("99 %", time(trip.p99_ns as f64)),
-        ("99.9 %", time(trip.p999_ns as f64)),
-        ("maximum", time(trip.max_ns as f64)),
-        ("std. deviation", time(trip.stddev_ns)),
+        ("minimum", trip.min_ns as f64),
+        ("median", trip.typical_ns as f64),
+        ("mean", trip.mean_ns),
+        ("99 %", trip.p99_ns as f64),
+        ("99.9 %", trip.p999_ns as f64),
+        ("maximum", trip.max_ns as f64),
+        ("std. deviation", trip.stddev_ns),
     ];
     html! {
-        div.figures { @for (name, value) in figures { div { b { (value) } span { (name) } } } }
-        @if !trip.buckets.is_empty() { (histogram(trip, &format!("{anchor}-histogram"))) }
+        h4 { "Round trip, µs" }
+        div.figures { @for (name, value) in figures { div { b { (format!("{:.2}", value / 1e3)) } span { (name) } } } }
+        @if !trip.buckets.is_empty() || !measurement.samples_ns.is_empty() {
+            (histogram(&Histogram { distribution: trip, samples_ns: &measurement.samples_ns, id: &format!("{anchor}-histogram") }))
+        }
         @if !measurement.stages.is_empty() { h4 { "Where the time goes" } (stages(&measurement.stages)) }
         @if let Some(clock) = &measurement.clock {
             p.quiet {
@@ -94,35 +113,6 @@ fn numbers(measurement: &Measurement, anchor: &str) -> Markup {
         @if !measurement.warnings.is_empty() {
             p.warn { b { "▲ What makes these numbers doubtful" } }
             ul.plain { @for warning in &measurement.warnings { li { (foreign(warning)) } } }
-        }
-    }
-}
-
-/// A bar per stage up to its median, with a line on to its 99th percentile.
-fn stages(stages: &[StageReport]) -> Markup {
-    let longest = stages.iter().map(|stage| stage.p99_ns.max(stage.median_ns)).fold(1.0_f64, f64::max);
-    // A tail that is far longer than every median would leave no bar to see.
-    let widest = stages.iter().map(|stage| stage.median_ns).fold(1.0_f64, f64::max);
-    let full = longest.min(widest * 2.5);
-    let percent = |value: f64| format!("{:.2}", (value / full * 100.0).clamp(0.0, 100.0));
-    html! {
-        div.stages {
-            @for stage in stages {
-                div.stage {
-                    span.name { (stage.stage) }
-                    svg viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true" {
-                        line.whisker x1=(percent(stage.median_ns)) x2=(percent(stage.p99_ns)) y1="5" y2="5" {}
-                        rect.bar x="0" y="0" width=(percent(stage.median_ns)) height="10" {}
-                    }
-                    span.value { (time(stage.median_ns)) " " span.quiet { "· 99 % " (time(stage.p99_ns)) } }
-                }
-            }
-        }
-        p.quiet { "Bars: median; thin lines: to the 99th percentile, cut at the frame." }
-        @if stages.iter().any(|stage| stage.median_ns < 0.0) {
-            p.quiet {
-                "A stage below zero began before the one above it had ended: a device may take the packet up while the host is still ringing."
-            }
         }
     }
 }

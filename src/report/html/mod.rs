@@ -3,6 +3,8 @@
 //! The templates escape whatever they are given, and a content security policy forbids what could be loaded all the same: a hostile string in
 //! a report stays a string. What a colour says, a word and a shape say too.
 
+mod axis;
+mod bars;
 mod chain;
 #[cfg(test)]
 mod contrast;
@@ -10,6 +12,7 @@ mod environment;
 mod fleet;
 mod histogram;
 mod latency;
+mod stages;
 mod verify;
 mod words;
 
@@ -88,12 +91,12 @@ fn contents(sources: &[HtmlSource]) -> Markup {
     html! {
         section.report {
             h2 { "Verdicts" }
-            div.scroll { table {
+            div.scroll { table.stack {
                 thead { tr { th { "report" } th { "verdict" } th { "bed" } } }
                 tbody {
                     @for (position, source) in sources.iter().enumerate() {
                         tr {
-                            th { a href={ "#" (anchor(position)) } { (foreign(&source.file)) } }
+                            th scope="row" { a href={ "#" (anchor(position)) } { (foreign(&source.file)) } }
                             @match &source.report {
                                 SavedReport::Single(report) => {
                                     td { (verdict_words(report)) }

@@ -2,10 +2,11 @@
 
 use maud::{Markup, html};
 
+use crate::report::alike::{Alike, alike};
 use crate::report::evidence::Evidence;
 use crate::report::outcome::Standing;
 use crate::report::path::KfdAcceptance;
-use crate::report::run::{CaseReport, DeviceReport, Report, RequesterReadback, RunReport};
+use crate::report::run::{BedReport, CaseReport, DeviceReport, Report, RequesterReadback, RunReport};
 use crate::report::text::evidence_words;
 
 use super::words::{foreign, foreign_lines, standing_mark};
@@ -14,18 +15,18 @@ use super::{chain, environment};
 pub(super) fn body(report: &Report) -> Markup {
     html! {
         @if let Some(explanation) = &report.no_gpu { p { b { "No GPU can be tested. " } (foreign(explanation)) } }
-        @for found in &report.devices { (device(found)) }
+        @for found in &report.devices { (device(found, &report.bed)) }
         (environment::runtime(&report.runtime, None))
     }
 }
 
-fn device(device: &DeviceReport) -> Markup {
+fn device(device: &DeviceReport, bed: &BedReport) -> Markup {
     html! {
         h2 { "GPU " (device.index) ": " (foreign(&device.name)) ", " (foreign(&device.gfx)) @if let Some(bdf) = &device.bdf { ", " (foreign(bdf)) } }
         p { (foreign(&device.diagnosis.summary)) }
         @if let Some(cause) = &device.diagnosis.cause { p { b { "Cause: " } (foreign(cause)) } }
-        @if let Some(fix) = &device.diagnosis.fix { p { b { "Fix" } } pre { (foreign_lines(fix)) } }
-        @if let Some(path) = &device.path { (chain::chain(path, device.diagnosis.fix.as_deref())) }
+        @if let Some(fix) = &device.diagnosis.fix { (fix_heading("Fix", bed)) pre { (foreign_lines(fix)) } }
+        @if let Some(path) = &device.path { (chain::chain(path, device, bed)) }
         @if let Some(kfd) = &device.kfd {
             @let (class, words) = match kfd.acceptance {
                 KfdAcceptance::Accepted => ("good", "✓ would accept this device"),
@@ -41,6 +42,11 @@ fn device(device: &DeviceReport) -> Markup {
         (matrix(&device.runs))
         @for run in &device.runs { (failures(run)) (evidence(run)) }
     }
+}
+
+/// Above commands: what they are for, and whether they are for this machine at all.
+pub(super) fn fix_heading(what: &str, bed: &BedReport) -> Markup {
+    html! { p { b { (what) } @if let Some(caveat) = bed.fix_caveat() { " " span.warn { "(" (caveat) ")" } } } }
 }
 
 fn run_line(run: &RunReport) -> Markup {
@@ -104,16 +110,57 @@ fn outcome(case: &CaseReport) -> Markup {
     html! { span class=(class) { (shape) " " (case.outcome.name()) @if !word.is_empty() { " (" (word) ")" } } }
 }
 
+/// Failed cases, those with the same outcome and cause together.
 fn failures(run: &RunReport) -> Markup {
     let failed: Vec<&CaseReport> = run.cases.iter().filter(|case| case.standing == Standing::Failed).collect();
     html! {
         @if !failed.is_empty() {
             details open {
                 summary.bad { "✗ " (failed.len()) " failed, AtomicOps " (run.atomics) }
-                @for case in failed { (told(case)) }
+                @for group in alike(failed.iter().copied()) { (told_together(&group)) }
             }
         }
     }
+}
+
+fn told_together(group: &Alike<'_>) -> Markup {
+    if group.count() == 1 {
+        return told(group.first);
+    }
+    let (class, shape, _) = standing_mark(group.first.standing);
+    let names: Vec<&str> = group.cases().map(|case| case.name.as_str()).collect();
+    let speaker = group.speaker();
+    let seen = evidence_words(&speaker.evidence);
+    html! {
+        div.case {
+            p { b { (names.len()) " cases " } span class=(class) { (shape) " " (foreign(&group.first.outcome.to_string())) } }
+            // A name is what `--case` takes: it is not broken at its hyphens.
+            p.mono { @for (position, name) in names.iter().enumerate() { @if position > 0 { ", " } span.whole { (foreign(name)) } } }
+            (expected_and_cause(group.first))
+            @if !seen.is_empty() { p { "Seen in " span.mono { (foreign(&speaker.name)) } ": " (foreign(&seen)) } }
+            @for (note, of) in notes(group) {
+                p { @if of.len() == names.len() { "Note: " } @else { "Note on " span.mono { (foreign(&of.join(", "))) } ": " } (foreign(note)) }
+            }
+            details {
+                summary { "Evidence of each" }
+                @for case in group.cases() { div.case { (heading(case)) (seen_in(case)) } }
+            }
+        }
+    }
+}
+
+/// What was noted, with the cases that it was noted in.
+fn notes<'a>(group: &Alike<'a>) -> Vec<(&'a str, Vec<&'a str>)> {
+    let mut noted: Vec<(&str, Vec<&str>)> = Vec::new();
+    for case in group.cases() {
+        for note in &case.evidence.notes {
+            match noted.iter_mut().find(|(known, _)| known == note) {
+                Some((_, names)) => names.push(&case.name),
+                None => noted.push((note, vec![&case.name])),
+            }
+        }
+    }
+    noted
 }
 
 fn evidence(run: &RunReport) -> Markup {
@@ -121,7 +168,7 @@ fn evidence(run: &RunReport) -> Markup {
     html! {
         @if !others.is_empty() {
             details {
-                summary { "Evidence of " (others.len()) " cases, AtomicOps " (run.atomics) }
+                summary { "Evidence of " (others.len()) @if others.len() == 1 { " case" } @else { " cases" } ", AtomicOps " (run.atomics) }
                 @for case in others { (told(case)) }
             }
         }
@@ -130,17 +177,38 @@ fn evidence(run: &RunReport) -> Markup {
 
 /// One case in full.
 fn told(case: &CaseReport) -> Markup {
-    let (class, shape, _) = standing_mark(case.standing);
     html! {
         div.case {
-            p { b.mono { (foreign(&case.name)) } " " span class=(class) { (shape) " " (foreign(&case.outcome.to_string())) } span.quiet { ", " (case.duration_ms) " ms" } }
-            @if let Some(expected) = &case.expected { p { "Predicted: " (foreign(expected)) } }
-            @if let Some(cause) = &case.cause { p { "Cause: " (foreign(cause)) } }
-            @let seen = evidence_words(&case.evidence);
-            @if !seen.is_empty() { p { "Seen: " (foreign(&seen)) } }
-            @if let Some(more) = details_of(&case.evidence) { p.quiet.mono { (foreign(&more)) } }
+            (heading(case))
+            (expected_and_cause(case))
+            (seen_in(case))
             @for note in &case.evidence.notes { p { "Note: " (foreign(note)) } }
         }
+    }
+}
+
+fn heading(case: &CaseReport) -> Markup {
+    let (class, shape, _) = standing_mark(case.standing);
+    html! {
+        p {
+            b.mono { (foreign(&case.name)) } " " span class=(class) { (shape) " " (foreign(&case.outcome.to_string())) }
+            span.quiet { ", " (case.duration_ms) " ms" }
+        }
+    }
+}
+
+fn expected_and_cause(case: &CaseReport) -> Markup {
+    html! {
+        @if let Some(expected) = &case.expected { p { "Predicted: " (foreign(expected)) } }
+        @if let Some(cause) = &case.cause { p { "Cause: " (foreign(cause)) } }
+    }
+}
+
+fn seen_in(case: &CaseReport) -> Markup {
+    let seen = evidence_words(&case.evidence);
+    html! {
+        @if !seen.is_empty() { p { "Seen: " (foreign(&seen)) } }
+        @if let Some(more) = details_of(&case.evidence) { p.quiet.mono { (foreign(&more)) } }
     }
 }
 
