@@ -15,7 +15,7 @@ use std::path::Path;
 
 use aqlprobe::report::fleet::SavedReport;
 use aqlprobe::report::html::{HtmlSource, page};
-use aqlprobe::report::latency::LatencyReport;
+use aqlprobe::report::latency::{LatencyReport, LatencyResult};
 use aqlprobe::report::{Document, Report, json};
 use latency_samples::embedded;
 use predicates::prelude::*;
@@ -62,6 +62,27 @@ mod compare {
         place.program(&["compare", &base, &slow, "--threshold", "20"]).assert().code(0);
         place.program(&["compare", &base, REFERENCE]).assert().code(2).stderr(contains("latency report"));
         place.program(&["compare", &base, "missing.json"]).assert().code(2).stderr(contains("missing.json"));
+    }
+
+    #[test]
+    fn does_not_pass_a_tail_that_looks_worse_and_has_too_few_samples() {
+        let place = Place::new();
+        let base = save(&place, "base.json", &latency(embedded("a", 10_000)));
+        let mut bursty = embedded("a", 10_000);
+        // One in a hundred and one more, in one burst: the 99th percentile is the fastest of them.
+        let mut times = latency_samples::round_trips(10_000);
+        times[2_000..2_041].iter_mut().for_each(|time| *time *= 100);
+        bursty.devices[0].runs[1].result = LatencyResult::Measured(Box::new(latency_samples::measurement(times)));
+        let bursty = save(&place, "bursty.json", &latency(bursty));
+        place
+            .program(&["compare", &base, &bursty])
+            .assert()
+            .code(2)
+            .stdout(contains("NOT JUDGED: ").and(contains("too few samples to judge 99 % of GPU 0 with AtomicOps on")));
+        let json = place.path("comparison.json");
+        place.program(&["compare", &base, &bursty, "--format", "json", "-o", json.to_str().unwrap()]).assert().code(2);
+        let written: serde_json::Value = serde_json::from_str(&fs::read_to_string(json).unwrap()).unwrap();
+        assert_eq!((&written["unjudged"], &written["verdict"]["exit_code"]), (&1.into(), &2.into()));
     }
 
     #[test]
@@ -230,8 +251,7 @@ fn a_distribution_of_one_value_or_of_zeros_is_drawn_all_the_same() {
     for scale in [0, 1] {
         let mut report = embedded("a", 1_000);
         let samples = vec![scale; 10];
-        report.devices[0].runs[1].result =
-            aqlprobe::report::latency::LatencyResult::Measured(Box::new(latency_samples::measurement(samples)));
+        report.devices[0].runs[1].result = LatencyResult::Measured(Box::new(latency_samples::measurement(samples)));
         let html = page_of(latency(report));
         assert!(!html.contains("NaN") && !html.contains("inf\""), "a coordinate that is no number");
         assert_balanced(&html);
