@@ -9,7 +9,7 @@ use super::latency::{LatencyReport, LatencyResult, LatencyRun, Measurement};
 use super::outcome::{Outcome, Standing};
 use super::run::{AtomicsMode, BedReport, CaseReport, DeviceReport, Diagnosis, ExitCode, Report, RunReport, VerdictWord};
 use super::style::tame;
-use super::text::{bed_line, evidence_words};
+use super::text::{bed_line, evidence_words, fix_label};
 
 /// Whether a run that tested no hardware is a failure (`--require-device`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -145,7 +145,7 @@ impl Checklist {
                 ruling,
                 outcome: verdict.word.to_string(),
                 message: format!("{}: {}", verdict.word, tame(&verdict.sentence)),
-                details: diagnosis_details(&diagnoses),
+                details: diagnosis_details(&diagnoses, bed),
                 duration_ms: None,
             },
         }
@@ -163,12 +163,12 @@ fn diagnoses(report: &Report) -> Vec<Diagnosis> {
     report.devices.iter().filter(wrong).map(|device| device.diagnosis.clone()).collect()
 }
 
-fn diagnosis_details(diagnoses: &[Diagnosis]) -> Vec<(&'static str, String)> {
+fn diagnosis_details(diagnoses: &[Diagnosis], bed: &BedReport) -> Vec<(&'static str, String)> {
     let mut details = Vec::new();
     for diagnosis in diagnoses {
         details.push(("summary", tame(&diagnosis.summary)));
         details.extend(diagnosis.cause.as_ref().map(|cause| ("cause", tame(cause))));
-        details.extend(diagnosis.fix.iter().flat_map(|fix| fix.lines()).map(|line| ("fix", tame(line))));
+        details.extend(diagnosis.fix.iter().flat_map(|fix| fix.lines()).map(|line| (fix_label(bed), tame(line))));
     }
     details
 }
