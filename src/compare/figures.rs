@@ -26,6 +26,20 @@ pub(super) fn compare(
     Judged { count: findings.iter().filter(|finding| finding.change().is_some()).count(), findings }
 }
 
+/// What the measurements of a side say of themselves: noise, interruptions, a clock that drifts.
+pub(super) fn warnings(side: &str, report: &LatencyReport) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for device in &report.devices {
+        for run in &device.runs {
+            if let LatencyResult::Measured(measured) = &run.result {
+                let told = |warning: &String| format!("{side}, GPU {}, AtomicOps {}: {warning}", device.index, run.atomics);
+                warnings.extend(measured.warnings.iter().map(told));
+            }
+        }
+    }
+    warnings
+}
+
 fn gpu(device: &LatencyDevice) -> Gpu<'_> {
     Gpu { index: device.index, bdf: device.bdf.as_deref(), name: &device.name, gfx: &device.gfx }
 }

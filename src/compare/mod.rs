@@ -315,6 +315,8 @@ pub struct Comparison {
     pub allowed: Vec<Unlikeness>,
     /// What else differs around them: runtime, firmware, kernel, machine.
     pub notes: Vec<String>,
+    /// What the reports warn of in their own measurements, which the verdict rests on.
+    pub warnings: Vec<String>,
     /// How many things were compared.
     pub judged: usize,
     /// How many figures have too few samples to be judged.
@@ -381,11 +383,19 @@ pub fn compare(base: &Document, new: &Document, settings: &CompareSettings) -> R
         method,
         allowed,
         notes: matching::surroundings(base, new),
+        warnings: [("base", base), ("new report", new)].into_iter().flat_map(|(side, document)| warnings(side, document)).collect(),
         judged: count,
         unjudged: unjudged(&findings).count(),
         findings,
         verdict,
     })
+}
+
+fn warnings(side: &str, document: &Document) -> Vec<String> {
+    match document {
+        Document::Latency(report) => figures::warnings(side, report),
+        Document::Verify(_) => Vec::new(),
+    }
 }
 
 /// What a kind of report gives.

@@ -41,6 +41,9 @@ pub fn write(comparison: &Comparison, style: TextStyle, out: &mut impl io::Write
     }
     write_findings(comparison, style, out)?;
     writeln!(out)?;
+    for warning in &comparison.warnings {
+        writeln!(out, "{} of the {}", style.dress(Tone::Expected, "Warning"), tame(warning))?;
+    }
     writeln!(out, "{}", verdict(comparison, style))
 }
 
