@@ -177,6 +177,43 @@ mod figures {
         }
     }
 
+    /// Two GPUs of a kind at these addresses.
+    fn at(places: [&str; 2]) -> Document {
+        let mut report = embedded("a", 10_000);
+        let mut second = report.devices[0].clone();
+        second.index = 1;
+        report.devices.push(second);
+        report.devices.iter_mut().zip(places).for_each(|(device, place)| device.bdf = Some(place.to_owned()));
+        latency(report)
+    }
+
+    #[test]
+    fn the_same_gpus_at_other_addresses_are_paired_in_order_where_another_device_is_allowed() {
+        let (base, moved) = (at(["0000:0b:00.0", "0000:0c:00.0"]), at(["0000:0c:00.0", "0000:1c:00.0"]));
+        assert_eq!(compared(&base, &moved).unwrap_err().aspects(), [Aspect::Device]);
+        let settings = CompareSettings { allowed: vec![Aspect::Device], ..CompareSettings::default() };
+        let comparison = compare(&base, &moved, &settings).unwrap();
+        // 0c stays itself, 0b has become 1c: a hang and two figures each.
+        assert_eq!(comparison.judged, 6);
+        let sentence = "address GPU 0 at 0000:0b:00.0, Fiji, gfx803 against GPU 1 at 0000:1c:00.0, Fiji, gfx803";
+        assert_eq!(comparison.allowed.iter().map(|unlike| unlike.sentence.as_str()).collect::<Vec<_>>(), [sentence]);
+    }
+
+    #[test]
+    fn what_the_reports_warn_of_stands_before_the_verdict() {
+        let mut noisy = embedded("a", 10_000);
+        let LatencyResult::Measured(measured) = &mut noisy.devices[0].runs[1].result else { panic!("it is measured") };
+        measured.warnings.push("another process had the processor".to_owned());
+        let comparison = compared(&latency(embedded("a", 10_000)), &latency(noisy)).unwrap();
+        assert_eq!(comparison.warnings, ["new report, GPU 0, AtomicOps on: another process had the processor"]);
+        let mut bytes = Vec::new();
+        text::write(&comparison, TextStyle::PLAIN, &mut bytes).unwrap();
+        let text = String::from_utf8(bytes).unwrap();
+        let last: Vec<&str> = text.lines().rev().take(2).collect();
+        assert_eq!(last[1], "Warning of the new report, GPU 0, AtomicOps on: another process had the processor");
+        assert!(last[0].starts_with("NO DIFFERENCE: "), "{text}");
+    }
+
     #[test]
     fn a_model_held_against_hardware_says_so_first_and_last() {
         let base = embedded("a", 10_000);
@@ -323,6 +360,56 @@ mod fleets {
         let fleet = gathered(&nodes.map(|(name, scale)| latency(embedded(name, scale))));
         let found: Vec<_> = fleet.summary.odd.iter().map(|odd| (odd.node.as_str(), odd.differs_in)).collect();
         assert_eq!(found, [("d", OddTrait::Median)]);
+    }
+
+    #[test]
+    fn a_report_that_comes_twice_counts_once_and_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut odd = node("a");
+        odd.devices[0].path.as_mut().unwrap().hops[0].completer_64 = Some(Bit::Clear);
+        let a = save(folder.path(), "a.json", &verify(odd));
+        let (b, c) = (save(folder.path(), "b.json", &verify(node("b"))), save(folder.path(), "c.json", &verify(node("c"))));
+        let merged = folder.path().join("fleet.json");
+        let mut bytes = Vec::new();
+        fleet_text::write_json(&fleet::gather(&[a.clone(), b.clone()]), &mut bytes).unwrap();
+        fs::write(&merged, bytes).unwrap();
+        let fleet = fleet::gather(&[merged, a.clone(), a.clone(), a, b, c]);
+        assert_eq!((fleet.reports.len(), fleet.summary.nodes), (3, 3));
+        assert_eq!(fleet.summary.notes.iter().filter(|note| note.contains("is the same report as")).count(), 4);
+        let found: Vec<_> = fleet.summary.odd.iter().map(|odd| (odd.node.as_str(), odd.differs_in, odd.among)).collect();
+        assert_eq!(found, [("a", OddTrait::Path, 3)]);
+    }
+
+    #[test]
+    fn of_several_reports_of_a_device_the_newest_is_judged_and_the_others_are_told() {
+        // Three times without completers, then with: were they four devices, the two healthy ones beside would be the odd ones.
+        let at = |started_at: u64, completer: Bit| {
+            let mut report = Report { started_at, ..node("a") };
+            report.devices[0].path.as_mut().unwrap().hops[0].completer_64 = Some(completer);
+            verify(report)
+        };
+        let others = [verify(node("b")), verify(node("c"))];
+        let old = [at(3, Bit::Clear), at(1, Bit::Clear), at(2, Bit::Clear)];
+        let sound = Bit::Set;
+        let fleet = gathered(&[&[at(4, sound)], &old[..], &others[..]].concat());
+        assert_eq!(fleet.summary.odd, []);
+        let told = fleet.summary.notes.iter().filter(|note| note.starts_with("a: a newer verify report than ")).count();
+        assert_eq!((fleet.reports.len(), told), (6, 3));
+        // The other way round, the newest is the odd one, whatever came before.
+        let fleet = gathered(&[&[at(4, Bit::Clear), at(1, sound), at(2, sound)], &others[..]].concat());
+        let found: Vec<_> = fleet.summary.odd.iter().map(|odd| (odd.node.as_str(), odd.differs_in, odd.among)).collect();
+        assert_eq!(found, [("a", OddTrait::Path, 3)]);
+    }
+
+    #[test]
+    fn reports_of_a_node_on_other_gpus_or_with_other_settings_stand_beside_each_other() {
+        let mut second = node("a");
+        (second.devices[0].index, second.devices[0].bdf) = (1, Some("0000:0c:00.0".to_owned()));
+        second.started_at += 1;
+        let mut batched = embedded("a", 10_000);
+        batched.settings.batch = 16;
+        let fleet = gathered(&[verify(node("a")), verify(second), latency(embedded("a", 10_000)), latency(batched)]);
+        assert!(!fleet.summary.notes.iter().any(|note| note.contains("newer")), "{:?}", fleet.summary.notes);
     }
 
     #[test]

@@ -237,6 +237,14 @@ mod github_annotations {
         );
     }
 
+    /// With `--strict` that job is red; a warning would leave no red line in it.
+    #[test]
+    fn of_a_degraded_pass_is_an_error() {
+        let mut report = hardware();
+        (report.verdict.word, report.verdict.exit_code) = (VerdictWord::Degraded, ExitCode::Degraded);
+        assert!(rendered(ReportKind::Github, report).starts_with("::error title=aqlprobe verify on hardware::DEGRADED: "));
+    }
+
     #[test]
     fn leave_a_table_that_counts_apart_what_was_not_tested() {
         let text = github::summary(&verify(samples::self_test()), HardwareDemand::Optional);
@@ -276,6 +284,14 @@ mod prometheus {
                 assert!(text.contains(&format!("# TYPE {name} gauge\n")), "{name}");
             }
         }
+    }
+
+    #[test]
+    fn says_the_exit_code_that_requiring_a_device_makes() {
+        let self_test = verify(samples::self_test());
+        let status = "aqlprobe_exit_status{command=\"verify\",bed=\"embedded-self-test\"}";
+        assert!(rendered_in(ReportKind::Prometheus, RenderContext::PLAIN, &self_test).contains(&format!("{status} 4\n")));
+        assert!(rendered_in(ReportKind::Prometheus, REQUIRED, &self_test).contains(&format!("{status} 1\n")));
     }
 
     #[test]

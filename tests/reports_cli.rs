@@ -105,6 +105,18 @@ mod compare {
     }
 
     #[test]
+    fn does_not_write_over_what_it_compares() {
+        let place = Place::new();
+        let base = save(&place, "base.json", &latency(embedded("a", 10_000)));
+        let written = fs::read(&base).unwrap();
+        let dotted = place.path("./base.json").to_str().unwrap().to_owned();
+        for output in [&base, &dotted] {
+            place.program(&["compare", &base, &base, "-o", output]).assert().code(2).stderr(contains("would replace"));
+        }
+        assert_eq!(fs::read(&base).unwrap(), written);
+    }
+
+    #[test]
     fn the_same_files_give_the_same_json() {
         let place = Place::new();
         let base = save(&place, "base.json", &latency(embedded("a", 10_000)));
@@ -139,6 +151,28 @@ mod merge {
         place.program(&["report", &fleet, "--html", html.to_str().unwrap()]).assert().code(0);
         assert!(fs::read_to_string(html).unwrap().contains("node-a"));
         place.program(&["merge", &torn]).assert().code(2);
+    }
+
+    #[test]
+    fn does_not_write_over_a_nodes_report_and_adds_to_its_own_document() {
+        let place = Place::new();
+        let first = save(&place, "first.json", &verify(samples::embedded_both()));
+        let later = save(&place, "later.json", &latency(embedded("b", 10_000)));
+        let fleet = place.path("fleet.json").to_str().unwrap().to_owned();
+        place.program(&["merge", &first, &later, "-o", &first]).assert().code(2).stderr(contains("would replace"));
+        place.program(&["merge", &first, "-o", &fleet]).assert().code(0);
+        place.program(&["merge", &fleet, &later, "-o", &fleet]).assert().code(0).stdout(contains("2 reports of 2 nodes"));
+    }
+
+    /// As in the reports themselves: ten thousand samples are not ten thousand lines.
+    #[test]
+    fn puts_many_numbers_on_a_line() {
+        let place = Place::new();
+        let file = save(&place, "a.json", &latency(embedded("a", 10_000)));
+        let fleet = place.path("fleet.json").to_str().unwrap().to_owned();
+        place.program(&["merge", &file, "-o", &fleet]).assert().code(0);
+        let lines = |path: &str| fs::read_to_string(path).unwrap().lines().count();
+        assert!(lines(&fleet) < lines(&file) + 100, "{} and {}", lines(&fleet), lines(&file));
     }
 }
 

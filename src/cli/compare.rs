@@ -7,7 +7,7 @@ use aqlprobe::report::{Document, ExitCode, TextStyle};
 use clap::ValueEnum;
 
 use super::failure::Failure;
-use super::output::{Destination, Format};
+use super::output::{self, Destination, Format};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -89,6 +89,7 @@ impl From<AllowedAspect> for Aspect {
 /// # Errors
 /// A file is no report, or the two cannot be compared.
 pub fn run(arguments: &Arguments) -> Result<u8, Failure> {
+    output::spare_inputs(arguments.output.as_deref(), [&arguments.base, &arguments.new])?;
     let read = |path: &PathBuf| Document::read(path).map_err(|error| Failure::new(error, ExitCode::Usage));
     let (base, new) = (read(&arguments.base)?, read(&arguments.new)?);
     let settings = CompareSettings {

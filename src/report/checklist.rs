@@ -21,6 +21,16 @@ pub enum HardwareDemand {
     Required,
 }
 
+impl HardwareDemand {
+    /// What it makes of an exit code.
+    pub(super) const fn applied(self, code: ExitCode) -> ExitCode {
+        match (self, code) {
+            (Self::Required, ExitCode::NoHardware) => ExitCode::CheckFailed,
+            (Self::Required | Self::Optional, code) => code,
+        }
+    }
+}
+
 /// How a check counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ruling {
