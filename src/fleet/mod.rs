@@ -53,7 +53,8 @@ fn once_each(reports: Vec<FleetEntry>) -> (Vec<FleetEntry>, Vec<String>) {
         let same = |at: &&usize| serde_json::to_value(&kept[**at].report).ok() == serde_json::to_value(&entry.report).ok();
         match alike.iter().find(same) {
             Some(at) => {
-                notes.push(format!("{}: {} is the same report as {}, and counts once", entry.node, entry.file, kept[*at].file))
+                let first = &kept[*at].file;
+                notes.push(format!("{}: {} is the same report as {first}, and counts once", entry.node, entry.file));
             }
             None => {
                 alike.push(kept.len());
