@@ -10,12 +10,15 @@ mod samples;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use aqlprobe::compare::{Aspect, Change, CompareSettings, Comparison, Finding, Incomparable, Percent, compare, text};
+use aqlprobe::compare::{Aspect, Change, CompareSettings, Comparison, Figure, Finding, Incomparable, Percent, compare, text};
 use aqlprobe::fleet;
 use aqlprobe::report::fleet::{FleetReport, OddTrait, SavedReport};
 use aqlprobe::report::latency::{LatencyReport, LatencyResult, LatencyWait};
 use aqlprobe::report::{AtomicsMode, BedKind, Bit, Document, ExitCode, Outcome, Report, Standing, TextStyle, fleet_text, json};
 use latency_samples::{embedded, measurement, round_trips};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+use rand_distr::{Distribution, Normal};
 use serde_json::Value;
 
 fn latency(report: LatencyReport) -> Document {
@@ -61,10 +64,10 @@ mod figures {
     fn three_percent_more_is_within_the_threshold_and_counts_with_a_smaller_one() {
         let (base, new) = (latency(embedded("a", 10_000)), latency(embedded("a", 10_300)));
         let within = compared(&base, &new).unwrap();
-        assert_eq!(within.verdict.change, Change::NoDifference);
+        assert_eq!(within.verdict.change, Some(Change::NoDifference));
         assert_eq!(within.verdict.exit_code, ExitCode::Pass);
         let strict = CompareSettings { threshold: "1 %".parse::<Percent>().unwrap(), ..CompareSettings::default() };
-        assert_eq!(compare(&base, &new, &strict).unwrap().verdict.change, Change::Regressed);
+        assert_eq!(compare(&base, &new, &strict).unwrap().verdict.change, Some(Change::Regressed));
     }
 
     #[test]
@@ -73,9 +76,9 @@ mod figures {
         let mut new = base.clone();
         new.devices[0].runs[1].result = LatencyResult::Hang { reason: "the signal never fired".to_owned() };
         let there = compared(&latency(base.clone()), &latency(new.clone())).unwrap();
-        assert_eq!(there.verdict.change, Change::Regressed);
+        assert_eq!(there.verdict.change, Some(Change::Regressed));
         let back = compared(&latency(new), &latency(base)).unwrap();
-        assert_eq!(back.verdict.change, Change::Improved);
+        assert_eq!(back.verdict.change, Some(Change::Improved));
     }
 
     #[test]
@@ -85,6 +88,70 @@ mod figures {
         few.devices[0].runs[0].result = LatencyResult::Measured(Box::new(measurement(round_trips(10_000)[..6].to_vec())));
         let few = latency(few);
         assert!(matches!(compared(&few, &few).unwrap_err(), Incomparable::Nothing { .. }));
+    }
+
+    /// 10,000 independent round trips around 5 µs.
+    fn steady() -> Vec<u64> {
+        let mut random = ChaCha8Rng::seed_from_u64(7);
+        let around = Normal::new(5_000.0, 100.0).unwrap();
+        (0..10_000).map(|_| around.sample(&mut random) as u64).collect()
+    }
+
+    /// `times`, of which `length` in a row take `factor` times as long from each of `starts` on.
+    fn with_bursts(mut times: Vec<u64>, starts: impl Iterator<Item = usize>, length: usize, factor: u64) -> Vec<u64> {
+        starts.for_each(|start| times[start..start + length].iter_mut().for_each(|time| *time *= factor));
+        times
+    }
+
+    /// A report of these round trips with AtomicOps alone.
+    fn of_samples(samples: Vec<u64>) -> Document {
+        let mut report = embedded("a", 10_000);
+        report.devices[0].runs.remove(0);
+        report.devices[0].runs[0].result = LatencyResult::Measured(Box::new(measurement(samples)));
+        latency(report)
+    }
+
+    fn tail(comparison: &Comparison) -> Option<Change> {
+        let is_tail = |finding: &&Finding| matches!(finding, Finding::Figure { figure: Figure::P99, .. });
+        comparison.findings.iter().find(is_tail).unwrap().change()
+    }
+
+    #[test]
+    fn a_tail_that_got_longer_in_bursts_regresses_although_bursts_are_few_samples() {
+        // 400 of 10,000 are slow: the 99th percentile is one of them, a hundred times what it was, whether they come in one burst or in 20.
+        for bursts in [1, 4, 20] {
+            let starts = (0..bursts).map(|at| 100 + at * 10_000 / bursts);
+            let comparison =
+                compared(&of_samples(steady()), &of_samples(with_bursts(steady(), starts, 400 / bursts, 100))).unwrap();
+            assert_eq!(tail(&comparison), Some(Change::Regressed), "{bursts}: {}", comparison.verdict.sentence);
+            assert_eq!(comparison.verdict.exit_code, ExitCode::CheckFailed);
+            assert_eq!(median_change(&comparison), Some(Change::NoDifference));
+        }
+    }
+
+    #[test]
+    fn a_tail_that_cannot_be_judged_is_named_and_is_no_pass_when_it_looks_worse() {
+        // 101 of 10,000 are slow in one burst: the 99th percentile is the fastest of them, and might as well have been no slow one.
+        let bursty = of_samples(with_bursts(steady(), std::iter::once(5_000), 101, 100));
+        let worse = compared(&of_samples(steady()), &bursty).unwrap();
+        assert_eq!((tail(&worse), worse.unjudged, worse.judged), (None, 1, 1));
+        assert_eq!((worse.verdict.change, worse.verdict.exit_code), (None, ExitCode::Usage));
+        assert!(worse.verdict.sentence.contains("too few samples to judge 99 % of GPU 0 with AtomicOps on, which looks like +"));
+        let mut bytes = Vec::new();
+        text::write(&worse, TextStyle::PLAIN, &mut bytes).unwrap();
+        assert!(String::from_utf8(bytes).unwrap().contains("\nNOT JUDGED: nothing differs of 1 thing compared; too few samples"));
+        assert_eq!(violations("comparison.schema.json", &serde_json::to_value(&worse).unwrap()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_tail_that_cannot_be_judged_and_looks_no_worse_is_named_and_passes() {
+        let short = of_samples(steady()[..400].to_vec());
+        let same = compared(&short, &short).unwrap();
+        assert_eq!((same.unjudged, same.verdict.change), (1, Some(Change::NoDifference)));
+        assert_eq!(same.verdict.exit_code, ExitCode::Pass);
+        assert!(
+            same.verdict.sentence.contains("too few samples to judge 99 % of GPU 0 with AtomicOps on, which looks like +0.0 %")
+        );
     }
 
     #[test]
@@ -108,6 +175,43 @@ mod figures {
             let comparison = compare(&base, &new, &settings).unwrap();
             assert_eq!(comparison.allowed.len(), 1);
         }
+    }
+
+    /// Two GPUs of a kind at these addresses.
+    fn at(places: [&str; 2]) -> Document {
+        let mut report = embedded("a", 10_000);
+        let mut second = report.devices[0].clone();
+        second.index = 1;
+        report.devices.push(second);
+        report.devices.iter_mut().zip(places).for_each(|(device, place)| device.bdf = Some(place.to_owned()));
+        latency(report)
+    }
+
+    #[test]
+    fn the_same_gpus_at_other_addresses_are_paired_in_order_where_another_device_is_allowed() {
+        let (base, moved) = (at(["0000:0b:00.0", "0000:0c:00.0"]), at(["0000:0c:00.0", "0000:1c:00.0"]));
+        assert_eq!(compared(&base, &moved).unwrap_err().aspects(), [Aspect::Device]);
+        let settings = CompareSettings { allowed: vec![Aspect::Device], ..CompareSettings::default() };
+        let comparison = compare(&base, &moved, &settings).unwrap();
+        // 0c stays itself, 0b has become 1c: a hang and two figures each.
+        assert_eq!(comparison.judged, 6);
+        let sentence = "address GPU 0 at 0000:0b:00.0, Fiji, gfx803 against GPU 1 at 0000:1c:00.0, Fiji, gfx803";
+        assert_eq!(comparison.allowed.iter().map(|unlike| unlike.sentence.as_str()).collect::<Vec<_>>(), [sentence]);
+    }
+
+    #[test]
+    fn what_the_reports_warn_of_stands_before_the_verdict() {
+        let mut noisy = embedded("a", 10_000);
+        let LatencyResult::Measured(measured) = &mut noisy.devices[0].runs[1].result else { panic!("it is measured") };
+        measured.warnings.push("another process had the processor".to_owned());
+        let comparison = compared(&latency(embedded("a", 10_000)), &latency(noisy)).unwrap();
+        assert_eq!(comparison.warnings, ["new report, GPU 0, AtomicOps on: another process had the processor"]);
+        let mut bytes = Vec::new();
+        text::write(&comparison, TextStyle::PLAIN, &mut bytes).unwrap();
+        let text = String::from_utf8(bytes).unwrap();
+        let last: Vec<&str> = text.lines().rev().take(2).collect();
+        assert_eq!(last[1], "Warning of the new report, GPU 0, AtomicOps on: another process had the processor");
+        assert!(last[0].starts_with("NO DIFFERENCE: "), "{text}");
     }
 
     #[test]
@@ -158,33 +262,33 @@ mod cases {
     fn a_case_that_fails_now_regresses_and_the_other_way_round_improves() {
         let (good, bad) = (verify(samples::embedded_both()), verify(changed("nop", Outcome::CompletionLost, Standing::Failed)));
         let worse = compared(&good, &bad).unwrap();
-        assert_eq!(worse.verdict.change, Change::Regressed);
+        assert_eq!(worse.verdict.change, Some(Change::Regressed));
         assert!(
             matches!(&worse.findings[..], [Finding::Case { case, spot, .. }] if case == "nop" && spot.atomics == AtomicsMode::On)
         );
-        assert_eq!(compared(&bad, &good).unwrap().verdict.change, Change::Improved);
+        assert_eq!(compared(&bad, &good).unwrap().verdict.change, Some(Change::Improved));
     }
 
     #[test]
     fn a_case_that_is_not_tried_any_more_regresses() {
         let good = verify(samples::embedded_both());
         let skipped = changed("nop", Outcome::Untestable { reason: "none".to_owned() }, Standing::Skipped);
-        assert_eq!(compared(&good, &verify(skipped)).unwrap().verdict.change, Change::Regressed);
+        assert_eq!(compared(&good, &verify(skipped)).unwrap().verdict.change, Some(Change::Regressed));
         let mut missing = samples::embedded_both();
         missing.devices[0].runs[1].cases.remove(0);
-        assert_eq!(compared(&good, &verify(missing)).unwrap().verdict.change, Change::Regressed);
+        assert_eq!(compared(&good, &verify(missing)).unwrap().verdict.change, Some(Change::Regressed));
     }
 
     #[test]
     fn a_failure_that_became_a_hang_regresses_and_another_prediction_that_holds_is_a_change() {
         let fails = verify(changed("nop", Outcome::FiredTwice { value: -1 }, Standing::Failed));
         let hangs = verify(changed("nop", Outcome::CompletionLost, Standing::Failed));
-        assert_eq!(compared(&fails, &hangs).unwrap().verdict.change, Change::Regressed);
+        assert_eq!(compared(&fails, &hangs).unwrap().verdict.change, Some(Change::Regressed));
         let mut completes = samples::embedded_both();
         let case = &mut completes.devices[0].runs[0].cases[0];
         (case.outcome, case.standing) = (Outcome::Completed, Standing::Passed);
         let changed = compared(&verify(samples::embedded_both()), &verify(completes)).unwrap();
-        assert_eq!((changed.verdict.change, changed.verdict.exit_code), (Change::Changed, ExitCode::Pass));
+        assert_eq!((changed.verdict.change, changed.verdict.exit_code), (Some(Change::Changed), ExitCode::Pass));
     }
 
     #[test]
@@ -256,6 +360,56 @@ mod fleets {
         let fleet = gathered(&nodes.map(|(name, scale)| latency(embedded(name, scale))));
         let found: Vec<_> = fleet.summary.odd.iter().map(|odd| (odd.node.as_str(), odd.differs_in)).collect();
         assert_eq!(found, [("d", OddTrait::Median)]);
+    }
+
+    #[test]
+    fn a_report_that_comes_twice_counts_once_and_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut odd = node("a");
+        odd.devices[0].path.as_mut().unwrap().hops[0].completer_64 = Some(Bit::Clear);
+        let a = save(folder.path(), "a.json", &verify(odd));
+        let (b, c) = (save(folder.path(), "b.json", &verify(node("b"))), save(folder.path(), "c.json", &verify(node("c"))));
+        let merged = folder.path().join("fleet.json");
+        let mut bytes = Vec::new();
+        fleet_text::write_json(&fleet::gather(&[a.clone(), b.clone()]), &mut bytes).unwrap();
+        fs::write(&merged, bytes).unwrap();
+        let fleet = fleet::gather(&[merged, a.clone(), a.clone(), a, b, c]);
+        assert_eq!((fleet.reports.len(), fleet.summary.nodes), (3, 3));
+        assert_eq!(fleet.summary.notes.iter().filter(|note| note.contains("is the same report as")).count(), 4);
+        let found: Vec<_> = fleet.summary.odd.iter().map(|odd| (odd.node.as_str(), odd.differs_in, odd.among)).collect();
+        assert_eq!(found, [("a", OddTrait::Path, 3)]);
+    }
+
+    #[test]
+    fn of_several_reports_of_a_device_the_newest_is_judged_and_the_others_are_told() {
+        // Three times without completers, then with: were they four devices, the two healthy ones beside would be the odd ones.
+        let at = |started_at: u64, completer: Bit| {
+            let mut report = Report { started_at, ..node("a") };
+            report.devices[0].path.as_mut().unwrap().hops[0].completer_64 = Some(completer);
+            verify(report)
+        };
+        let others = [verify(node("b")), verify(node("c"))];
+        let old = [at(3, Bit::Clear), at(1, Bit::Clear), at(2, Bit::Clear)];
+        let sound = Bit::Set;
+        let fleet = gathered(&[&[at(4, sound)], &old[..], &others[..]].concat());
+        assert_eq!(fleet.summary.odd, []);
+        let told = fleet.summary.notes.iter().filter(|note| note.starts_with("a: a newer verify report than ")).count();
+        assert_eq!((fleet.reports.len(), told), (6, 3));
+        // The other way round, the newest is the odd one, whatever came before.
+        let fleet = gathered(&[&[at(4, Bit::Clear), at(1, sound), at(2, sound)], &others[..]].concat());
+        let found: Vec<_> = fleet.summary.odd.iter().map(|odd| (odd.node.as_str(), odd.differs_in, odd.among)).collect();
+        assert_eq!(found, [("a", OddTrait::Path, 3)]);
+    }
+
+    #[test]
+    fn reports_of_a_node_on_other_gpus_or_with_other_settings_stand_beside_each_other() {
+        let mut second = node("a");
+        (second.devices[0].index, second.devices[0].bdf) = (1, Some("0000:0c:00.0".to_owned()));
+        second.started_at += 1;
+        let mut batched = embedded("a", 10_000);
+        batched.settings.batch = 16;
+        let fleet = gathered(&[verify(node("a")), verify(second), latency(embedded("a", 10_000)), latency(batched)]);
+        assert!(!fleet.summary.notes.iter().any(|note| note.contains("newer")), "{:?}", fleet.summary.notes);
     }
 
     #[test]

@@ -56,6 +56,37 @@ fn two_reports_for_one_place_and_an_unwritable_place_are_known_before_any_work()
 }
 
 #[test]
+fn a_file_takes_one_report_however_it_is_spelled() {
+    let place = Place::new();
+    let (plain, dotted) = (place.path("report"), place.path("./report"));
+    let reports = [format!("--report=junit={}", plain.display()), format!("--report=tap={}", dotted.display())];
+    place.program(&with(&NOP, &[&reports[0], &reports[1]])).assert().code(2).stderr(contains("two reports go to"));
+    assert!(!plain.exists());
+    std::os::unix::fs::symlink(place.path(""), place.path("elsewhere")).unwrap();
+    let linked = format!("--report=tap={}", place.path("elsewhere/report").display());
+    place.program(&with(&NOP, &[&reports[0], &linked])).assert().code(2).stderr(contains("two reports go to"));
+    place.program(&with(&NOP, &["--report", "junit=/dev/null", "--report", "tap=/dev/null"])).assert().code(0);
+}
+
+#[test]
+fn events_of_an_earlier_run_stay_where_another_place_cannot_be_written() {
+    let place = Place::new();
+    let events = place.path("events");
+    fs::write(&events, "of an earlier run\n").unwrap();
+    let reports =
+        [format!("--report=ndjson={}", events.display()), format!("--report=tap={}", place.path("missing/tap").display())];
+    place.program(&with(&NOP, &[&reports[0], &reports[1]])).assert().code(2);
+    assert_eq!(fs::read_to_string(&events).unwrap(), "of an earlier run\n");
+    place.program(&with(&NOP, &[&reports[0]])).assert().code(0);
+    assert!(fs::read_to_string(&events).unwrap().starts_with("{\"event\":\"started\""));
+}
+
+#[test]
+fn a_list_of_cases_is_no_report() {
+    Place::new().program(&["verify", "--list", "--report", "junit=x.xml"]).assert().code(2).stderr(contains("--report"));
+}
+
+#[test]
 fn a_hang_keeps_its_exit_code_whatever_the_form_and_is_a_failure_of_a_selftest() {
     let off = with(&NOP, &["--atomics", "off"]);
     for kind in ["junit", "tap", "github", "prometheus", "ndjson"] {
@@ -120,6 +151,9 @@ fn github_gets_a_summary_appended_where_it_asks_for_one() {
     assert!(text.starts_with("before\n### aqlprobe verify: PASS\n"), "{text}");
     place.program(&NOP).env("GITHUB_STEP_SUMMARY", &summary).assert().code(0);
     assert_eq!(fs::read_to_string(&summary).unwrap(), text, "nobody asked for it");
+    let system = ["verify", "--runtime", "system", "--format", "github"];
+    place.program_without_gpu(&system).env("GITHUB_STEP_SUMMARY", &summary).assert().code(4);
+    assert!(fs::read_to_string(&summary).unwrap().contains("\n### aqlprobe verify: no report\n\nno GPU can be tested"));
     let nowhere = place.path("missing/summary.md");
     place.program(&annotate).env("GITHUB_STEP_SUMMARY", nowhere).assert().code(2).stderr(contains("GITHUB_STEP_SUMMARY"));
 }

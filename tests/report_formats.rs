@@ -56,14 +56,22 @@ fn total(xml: &str, name: &str) -> usize {
 mod every_form {
     use super::*;
 
+    /// Sentences may speak of hardware on any bed, so the word must be there once more than in the same report of a model.
     #[test]
     fn names_the_bed() {
+        let said = |kind: ReportKind, mut report: Report, bed: BedKind, word: &str| {
+            report.bed.kind = bed;
+            rendered(kind, report).replace("not hardware", "").matches(word).count()
+        };
         for kind in ReportKind::ALL {
-            for (report, bed) in
-                [(samples::embedded_both(), "embedded"), (samples::self_test(), "self-test"), (hardware(), "hardware")]
-            {
-                let text = rendered(kind, report);
-                assert!(text.contains(bed), "{kind} does not say {bed}: {text}");
+            for (bed, word, other) in [
+                (BedKind::Embedded, "embedded", BedKind::Hardware),
+                (BedKind::EmbeddedSelfTest, "self-test", BedKind::Embedded),
+                (BedKind::Hardware, "hardware", BedKind::Embedded),
+            ] {
+                let report = || if bed == BedKind::EmbeddedSelfTest { samples::self_test() } else { hardware() };
+                let (here, there) = (said(kind, report(), bed, word), said(kind, report(), other, word));
+                assert!(here > there, "{kind} says {word} {here} times, and {there} times on another bed");
             }
         }
     }
@@ -96,6 +104,27 @@ mod junit {
         let alone = rendered(ReportKind::Junit, samples::embedded_off());
         assert_eq!(alone.matches("type=\"completion-lost\"").count(), 2, "{alone}");
         assert!(alone.contains("<failure message=\"HANG: "), "{alone}");
+    }
+
+    /// Jenkins' schema (junit-10.xsd) has `skipped` and no `disabled`.
+    #[test]
+    fn counts_skipped_cases_in_each_suite_by_that_name() {
+        let xml = rendered(ReportKind::Junit, samples::embedded_both());
+        let suites: Vec<&str> = xml.lines().filter(|line| line.trim_start().starts_with("<testsuite ")).collect();
+        let skipped: Vec<&str> =
+            suites.iter().map(|suite| suite.split(" skipped=\"").nth(1).unwrap().split('"').next().unwrap()).collect();
+        // Two failures as predicted with AtomicOps off; everything passed with them on; the verdict.
+        assert_eq!(skipped, ["2", "0", "0"], "{xml}");
+        assert!(!xml.contains(" disabled=\""), "{xml}");
+        assert!(refused(ReportKind::Junit, ExitCode::NoHardware).unwrap().contains(" skipped=\"1\""));
+    }
+
+    #[test]
+    fn leaves_a_name_that_looks_like_an_attribute_as_it_is() {
+        let mut report = samples::embedded_both();
+        report.devices[0].gfx = "<testsuite  disabled=\"7\"".to_owned();
+        let xml = rendered(ReportKind::Junit, report);
+        assert!(xml.contains("&lt;testsuite  disabled=&quot;7&quot;"), "{xml}");
     }
 
     #[test]
@@ -163,10 +192,9 @@ ok 7 - aqlprobe verify: verdict
     fn of_the_kernel_says_xfail_and_keeps_diagnostics_in_comments() {
         let text = rendered(ReportKind::Ktap, samples::embedded_both());
         assert!(text.starts_with("KTAP version 1\n1..7\n"), "{text}");
-        assert!(
-            text.contains("\nnot ok 1 0000:0b:00.0 gfx803, AtomicOps off: nop # XFAIL as-predicted: completion-lost\n"),
-            "{text}"
-        );
+        assert!(text.contains("\nok 1 0000:0b:00.0 gfx803, AtomicOps off: nop # XFAIL as-predicted: completion-lost\n"), "{text}");
+        // The kernel's harness takes every `not ok` for a failure.
+        assert!(!text.contains("not ok"), "{text}");
         assert!(!text.contains("---"), "{text}");
     }
 
@@ -199,10 +227,22 @@ mod github_annotations {
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines.len(), 3, "{text}");
         assert!(lines[0].starts_with("::error title=aqlprobe verify on embedded::HANG: "), "{text}");
-        assert!(lines[0].contains(&format!("%0Afix: {}", samples::FIX)), "{text}");
+        let fix = format!("%0Afix of the software GPU, no command for this machine: {}", samples::FIX);
+        assert!(lines[0].contains(&fix), "{text}");
+        let mut real = samples::embedded_off();
+        real.bed.kind = BedKind::Hardware;
+        assert!(rendered(ReportKind::Github, real).contains(&format!("%0Afix: {}", samples::FIX)));
         assert!(
             lines[1].starts_with("::error title=aqlprobe verify on embedded%3A 0000%3A0b%3A00.0 gfx803%2C AtomicOps off::nop: ")
         );
+    }
+
+    /// With `--strict` that job is red; a warning would leave no red line in it.
+    #[test]
+    fn of_a_degraded_pass_is_an_error() {
+        let mut report = hardware();
+        (report.verdict.word, report.verdict.exit_code) = (VerdictWord::Degraded, ExitCode::Degraded);
+        assert!(rendered(ReportKind::Github, report).starts_with("::error title=aqlprobe verify on hardware::DEGRADED: "));
     }
 
     #[test]
@@ -244,6 +284,14 @@ mod prometheus {
                 assert!(text.contains(&format!("# TYPE {name} gauge\n")), "{name}");
             }
         }
+    }
+
+    #[test]
+    fn says_the_exit_code_that_requiring_a_device_makes() {
+        let self_test = verify(samples::self_test());
+        let status = "aqlprobe_exit_status{command=\"verify\",bed=\"embedded-self-test\"}";
+        assert!(rendered_in(ReportKind::Prometheus, RenderContext::PLAIN, &self_test).contains(&format!("{status} 4\n")));
+        assert!(rendered_in(ReportKind::Prometheus, REQUIRED, &self_test).contains(&format!("{status} 1\n")));
     }
 
     #[test]

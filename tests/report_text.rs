@@ -4,7 +4,7 @@
 #[path = "support/report_samples.rs"]
 mod samples;
 
-use aqlprobe::report::{Colour, Report, TextStyle, text};
+use aqlprobe::report::{BedKind, Colour, Report, TextStyle, text};
 use predicates::prelude::*;
 
 fn rendered(report: &Report, style: TextStyle) -> String {
@@ -88,6 +88,23 @@ fn the_founding_dispatch_is_told_with_its_evidence() {
             "output right 1,048,576/1,048,576; signal 1 → 0 (fires at 0); packets taken 1/1; AtomicOps 1 performed, 0 dropped",
         ]
     );
+}
+
+/// Somebody else's device may be at the model's address on the reader's machine, and the command writes to it.
+#[test]
+fn a_fix_is_titled_as_a_command_for_this_machine_on_hardware_alone() {
+    let title = |report: &Report| {
+        let text = plain(report);
+        let lines: Vec<&str> = text.lines().collect();
+        let command = lines.iter().position(|line| line.trim() == samples::FIX).unwrap();
+        lines[command - 1].to_owned()
+    };
+    let mut report = samples::embedded_off();
+    assert_eq!(title(&report), "Fix of the software GPU, no command for this machine:");
+    report.bed.replay = Some("dump.txt".to_owned());
+    assert_eq!(title(&report), "Fix for the machine of the dump, not for this one:");
+    (report.bed.replay, report.bed.kind) = (None, BedKind::Hardware);
+    assert_eq!(title(&report), "Fix:");
 }
 
 #[test]

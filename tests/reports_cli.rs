@@ -15,7 +15,7 @@ use std::path::Path;
 
 use aqlprobe::report::fleet::SavedReport;
 use aqlprobe::report::html::{HtmlSource, page};
-use aqlprobe::report::latency::LatencyReport;
+use aqlprobe::report::latency::{LatencyReport, LatencyResult};
 use aqlprobe::report::{Document, Report, json};
 use latency_samples::embedded;
 use predicates::prelude::*;
@@ -65,6 +65,27 @@ mod compare {
     }
 
     #[test]
+    fn does_not_pass_a_tail_that_looks_worse_and_has_too_few_samples() {
+        let place = Place::new();
+        let base = save(&place, "base.json", &latency(embedded("a", 10_000)));
+        let mut bursty = embedded("a", 10_000);
+        // One in a hundred and one more, in one burst: the 99th percentile is the fastest of them.
+        let mut times = latency_samples::round_trips(10_000);
+        times[2_000..2_041].iter_mut().for_each(|time| *time *= 100);
+        bursty.devices[0].runs[1].result = LatencyResult::Measured(Box::new(latency_samples::measurement(times)));
+        let bursty = save(&place, "bursty.json", &latency(bursty));
+        place
+            .program(&["compare", &base, &bursty])
+            .assert()
+            .code(2)
+            .stdout(contains("NOT JUDGED: ").and(contains("too few samples to judge 99 % of GPU 0 with AtomicOps on")));
+        let json = place.path("comparison.json");
+        place.program(&["compare", &base, &bursty, "--format", "json", "-o", json.to_str().unwrap()]).assert().code(2);
+        let written: serde_json::Value = serde_json::from_str(&fs::read_to_string(json).unwrap()).unwrap();
+        assert_eq!((&written["unjudged"], &written["verdict"]["exit_code"]), (&1.into(), &2.into()));
+    }
+
+    #[test]
     fn names_what_is_unlike_and_the_option_that_allows_it() {
         let place = Place::new();
         let base = save(&place, "base.json", &latency(embedded("a", 10_000)));
@@ -81,6 +102,18 @@ mod compare {
             .assert()
             .code(0)
             .stdout(contains("Unlike, as allowed: batch 1 against 16"));
+    }
+
+    #[test]
+    fn does_not_write_over_what_it_compares() {
+        let place = Place::new();
+        let base = save(&place, "base.json", &latency(embedded("a", 10_000)));
+        let written = fs::read(&base).unwrap();
+        let dotted = place.path("./base.json").to_str().unwrap().to_owned();
+        for output in [&base, &dotted] {
+            place.program(&["compare", &base, &base, "-o", output]).assert().code(2).stderr(contains("would replace"));
+        }
+        assert_eq!(fs::read(&base).unwrap(), written);
     }
 
     #[test]
@@ -118,6 +151,28 @@ mod merge {
         place.program(&["report", &fleet, "--html", html.to_str().unwrap()]).assert().code(0);
         assert!(fs::read_to_string(html).unwrap().contains("node-a"));
         place.program(&["merge", &torn]).assert().code(2);
+    }
+
+    #[test]
+    fn does_not_write_over_a_nodes_report_and_adds_to_its_own_document() {
+        let place = Place::new();
+        let first = save(&place, "first.json", &verify(samples::embedded_both()));
+        let later = save(&place, "later.json", &latency(embedded("b", 10_000)));
+        let fleet = place.path("fleet.json").to_str().unwrap().to_owned();
+        place.program(&["merge", &first, &later, "-o", &first]).assert().code(2).stderr(contains("would replace"));
+        place.program(&["merge", &first, "-o", &fleet]).assert().code(0);
+        place.program(&["merge", &fleet, &later, "-o", &fleet]).assert().code(0).stdout(contains("2 reports of 2 nodes"));
+    }
+
+    /// As in the reports themselves: ten thousand samples are not ten thousand lines.
+    #[test]
+    fn puts_many_numbers_on_a_line() {
+        let place = Place::new();
+        let file = save(&place, "a.json", &latency(embedded("a", 10_000)));
+        let fleet = place.path("fleet.json").to_str().unwrap().to_owned();
+        place.program(&["merge", &file, "-o", &fleet]).assert().code(0);
+        let lines = |path: &str| fs::read_to_string(path).unwrap().lines().count();
+        assert!(lines(&fleet) < lines(&file) + 100, "{} and {}", lines(&fleet), lines(&file));
     }
 }
 
@@ -250,7 +305,7 @@ fn a_switch_that_blocks_is_marked_beside_a_gpu_that_was_set_for_the_run() {
 
 #[test]
 fn a_fix_of_the_software_gpu_is_said_to_be_no_command_for_this_machine() {
-    const CAVEAT: &str = "(of the software GPU; no command for this machine)";
+    const CAVEAT: &str = "(of the software GPU, no command for this machine)";
     let model = page_of(verify(samples::embedded_off()));
     let (heading, fix) = (model.find(CAVEAT).unwrap(), model.find(samples::FIX).unwrap());
     assert!(heading < fix);
@@ -350,8 +405,7 @@ fn a_distribution_of_one_value_or_of_zeros_is_drawn_all_the_same() {
     for scale in [0, 1] {
         let mut report = embedded("a", 1_000);
         let samples = vec![scale; 10];
-        report.devices[0].runs[1].result =
-            aqlprobe::report::latency::LatencyResult::Measured(Box::new(latency_samples::measurement(samples)));
+        report.devices[0].runs[1].result = LatencyResult::Measured(Box::new(latency_samples::measurement(samples)));
         let html = page_of(latency(report));
         assert!(!html.contains("NaN") && !html.contains("inf\""), "a coordinate that is no number");
         assert_balanced(&html);

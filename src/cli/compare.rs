@@ -7,7 +7,7 @@ use aqlprobe::report::{Document, ExitCode, TextStyle};
 use clap::ValueEnum;
 
 use super::failure::Failure;
-use super::output::{Destination, Format};
+use super::output::{self, Destination, Format};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -24,13 +24,14 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0  nothing regressed
   1  something regressed: a figure, a case, or a verdict
-  2  the reports cannot be compared: unlike bed, device or settings, too few samples, or no report";
+  2  there is no telling: a figure looks worse and has too few samples to be judged; or the reports cannot be compared
+     (unlike bed, device or settings, too few samples for any figure, or no report)";
 
 /// Say whether the newer of two reports is worse than the older one, for people and for CI
 ///
 /// Of latency reports, the median and the 99th percentile of the round trip are compared by device and state of AtomicOps: regressed or
-/// improved when the whole bootstrap interval of the difference lies beyond the threshold. Of verify reports, the cases. Reports of
-/// another bed, device or other settings are refused: a model's figures are never held against hardware's unasked.
+/// improved when the whole bootstrap interval of the difference lies beyond the threshold. The verdict names what too few samples speak for.
+/// Of verify reports, the cases. Reports of another bed, device or other settings are refused: a model's figures are never held against hardware's unasked.
 #[derive(clap::Args)]
 #[command(after_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
 pub struct Arguments {
@@ -88,6 +89,7 @@ impl From<AllowedAspect> for Aspect {
 /// # Errors
 /// A file is no report, or the two cannot be compared.
 pub fn run(arguments: &Arguments) -> Result<u8, Failure> {
+    output::spare_inputs(arguments.output.as_deref(), [&arguments.base, &arguments.new])?;
     let read = |path: &PathBuf| Document::read(path).map_err(|error| Failure::new(error, ExitCode::Usage));
     let (base, new) = (read(&arguments.base)?, read(&arguments.new)?);
     let settings = CompareSettings {

@@ -1,8 +1,9 @@
 //! `aqlprobe merge`: a fleet's reports in one document.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use aqlprobe::fleet;
+use aqlprobe::report::fleet::SavedReport;
 use aqlprobe::report::{ExitCode, fleet_text};
 
 use super::failure::Failure;
@@ -46,6 +47,10 @@ pub struct Arguments {
 /// # Errors
 /// No file is a report, or the document cannot be written.
 pub fn run(arguments: &Arguments) -> Result<u8, Failure> {
+    // Onto a fleet's own document is how nodes that come later are added.
+    let is_fleet = |path: &Path| matches!(SavedReport::read(path), Ok(SavedReport::Fleet(_)));
+    let output = arguments.output.as_deref().filter(|output| !is_fleet(output));
+    output::spare_inputs(output, &arguments.files)?;
     let destination = arguments.output.as_deref().map(|path| Destination::open(Some(path))).transpose()?;
     let fleet = fleet::gather(&arguments.files);
     let style = Destination::Stdout.style();

@@ -117,6 +117,34 @@ pub fn unwritten(error: anyhow::Error) -> Failure {
     Failure::new(error, ExitCode::CheckFailed).hint(hint)
 }
 
+/// Where a path leads, however it is spelled: two reports for one file would leave one. `None` for a device or pipe, which takes several.
+pub fn place(path: &Path) -> Option<PathBuf> {
+    match fs::metadata(path) {
+        Ok(found) if !found.is_file() && !found.is_dir() => None,
+        Ok(_) => Some(fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())),
+        Err(_) => {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let folder = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
+            Some(path.file_name().map_or_else(|| folder.clone(), |name| folder.join(name)))
+        }
+    }
+}
+
+/// Refuses to write a result over one of the files that it is made of.
+///
+/// # Errors
+/// `output` leads to one of `inputs` that is there.
+pub fn spare_inputs<'a>(output: Option<&Path>, inputs: impl IntoIterator<Item = &'a PathBuf>) -> Result<(), Failure> {
+    let Some(target) = output.and_then(place) else { return Ok(()) };
+    match inputs.into_iter().find(|input| input.is_file() && place(input).as_ref() == Some(&target)) {
+        None => Ok(()),
+        Some(input) => {
+            let error = anyhow!("the result would replace {}, which it is made of", input.display());
+            Err(Failure::new(error, ExitCode::Usage).hint("name another file to write to"))
+        }
+    }
+}
+
 /// What is wrong with a place that cannot be written.
 pub fn cannot(target: &Path) -> String {
     format!("cannot write {}", target.display())
@@ -170,6 +198,20 @@ mod tests {
         drop(temporary);
         assert_eq!(fs::read_to_string(&file).unwrap(), "old");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing is left behind");
+    }
+
+    #[test]
+    fn a_place_is_the_same_however_it_is_spelled_and_a_device_takes_several_reports() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        assert_eq!(place(&at("new")), place(&at("./new")));
+        assert_ne!(place(&at("new")), place(&at("other")));
+        fs::write(at("file"), "").unwrap();
+        std::os::unix::fs::symlink(at("file"), at("link")).unwrap();
+        std::os::unix::fs::symlink(folder.path(), at("folder")).unwrap();
+        assert_eq!(place(&at("link")), place(&at("file")));
+        assert_eq!(place(&at("folder/new")), place(&at("new")));
+        assert_eq!(place(Path::new("/dev/null")), None);
     }
 
     #[test]

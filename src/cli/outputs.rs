@@ -83,7 +83,8 @@ impl OutputArguments {
             return Err(Failure::new(error, ExitCode::Usage).hint("give all but one of them a file: --report KIND=PATH"));
         }
         let mut seen = BTreeSet::new();
-        match requested.iter().filter_map(|report| report.path.as_ref()).find(|path| !seen.insert(*path)) {
+        let again = |path: &&PathBuf| output::place(path).is_some_and(|place| !seen.insert(place));
+        match requested.iter().filter_map(|report| report.path.as_ref()).find(again) {
             None => Ok(requested),
             Some(path) => Err(Failure::new(anyhow!("two reports go to {}", path.display()), ExitCode::Usage)),
         }
@@ -138,6 +139,16 @@ impl Outputs {
         let wanted = outputs.iter().any(|output| output.kind == ReportKind::Github);
         let summary = env::var_os(STEP_SUMMARY).filter(|path| wanted && !path.is_empty()).map(PathBuf::from);
         let summary = summary.map(|path| Ok::<_, Failure>((path.clone(), appending(&path)?))).transpose()?;
+        // Only now that all of them are open: where one cannot be, the others stay as they were.
+        for output in &outputs {
+            if let Sink::Live { stream, path: Some(path), .. } = &output.sink {
+                stream
+                    .get_ref()
+                    .clear()
+                    .with_context(|| output::cannot(path))
+                    .map_err(|error| Failure::new(error, ExitCode::Usage))?;
+            }
+        }
         Ok(Self { command, demand, outputs, summary })
     }
 
@@ -178,6 +189,9 @@ impl Outputs {
         for output in self.outputs {
             // The refusal itself is on its way to stderr, and matters more than a failure to write it elsewhere.
             let _ = output.refuse(refusal);
+        }
+        if let Some((_, mut file)) = self.summary {
+            let _ = file.write_all(github::refusal_summary(refusal).as_bytes());
         }
     }
 
@@ -244,10 +258,20 @@ enum LiveOut {
 impl LiveOut {
     fn open(path: Option<&Path>) -> Result<Self, Failure> {
         let Some(path) = path else { return Ok(Self::Stdout) };
-        let opened = OpenOptions::new().write(true).create(true).truncate(true).open(path).with_context(|| output::cannot(path));
+        let opened = OpenOptions::new().write(true).create(true).truncate(false).open(path).with_context(|| output::cannot(path));
         opened.map(Self::File).map_err(|error| {
             Failure::new(error, ExitCode::Usage).hint("name a file in a directory that exists and that you may write to")
         })
+    }
+}
+
+impl LiveOut {
+    /// Empties a file; a device or pipe has nothing to empty.
+    fn clear(&self) -> io::Result<()> {
+        match self {
+            Self::File(file) if file.metadata()?.is_file() => file.set_len(0),
+            Self::File(_) | Self::Stdout => Ok(()),
+        }
     }
 }
 
@@ -364,6 +388,8 @@ mod tests {
         assert!(refused(&arguments(Some(ReportKind::Json), None, &["tap=-"])).contains("stdout"));
         assert!(refused(&arguments(None, None, &["tap=x", "json=x"])).contains("two reports go to x"));
         assert!(refused(&arguments(None, Some("x"), &["json=x"])).contains("two reports go to x"));
+        assert!(refused(&arguments(None, Some("x"), &["json=./x"])).contains("two reports go to ./x"));
+        assert!(arguments(None, Some("/dev/null"), &["json=/dev/null"]).requested(ReportKind::Text).is_ok());
     }
 
     #[test]

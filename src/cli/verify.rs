@@ -47,7 +47,7 @@ pub struct Arguments {
     cases: Vec<String>,
 
     /// List the cases that would run, and exit
-    #[arg(long, conflicts_with_all = ["format", "output"])]
+    #[arg(long, conflicts_with_all = ["format", "output", "reports"])]
     list: bool,
 
     #[command(flatten)]

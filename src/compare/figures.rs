@@ -26,6 +26,20 @@ pub(super) fn compare(
     Judged { count: findings.iter().filter(|finding| finding.change().is_some()).count(), findings }
 }
 
+/// What the measurements of a side say of themselves: noise, interruptions, a clock that drifts.
+pub(super) fn warnings(side: &str, report: &LatencyReport) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for device in &report.devices {
+        for run in &device.runs {
+            if let LatencyResult::Measured(measured) = &run.result {
+                let told = |warning: &String| format!("{side}, GPU {}, AtomicOps {}: {warning}", device.index, run.atomics);
+                warnings.extend(measured.warnings.iter().map(told));
+            }
+        }
+    }
+    warnings
+}
+
 fn gpu(device: &LatencyDevice) -> Gpu<'_> {
     Gpu { index: device.index, bdf: device.bdf.as_deref(), name: &device.name, gfx: &device.gfx }
 }
@@ -78,20 +92,21 @@ fn words(result: &LatencyResult) -> String {
 
 fn compare_figure(spot: &Spot, figure: Figure, base: &Measurement, new: &Measurement, settings: &CompareSettings) -> Finding {
     let sides = Samples::new(&base.samples_ns).zip(Samples::new(&new.samples_ns));
-    let interval = sides.as_ref().and_then(|(base, new)| difference_percent(base, new, figure, &settings.bootstrap));
+    let interval = sides.as_ref().map(|(base, new)| difference_percent(base, new, figure, &settings.bootstrap));
     let (base_ns, new_ns) = sides.map_or((0, 0), |(base, new)| (base.quantile(figure), new.quantile(figure)));
-    let change = interval.map(|interval| judge(interval, settings.threshold));
+    let change = interval.and_then(|interval| judge(interval, settings.threshold));
     Finding::Figure { spot: spot.clone(), figure, base_ns, new_ns, difference_percent: interval, change }
 }
 
-/// The whole interval must lie beyond the threshold.
-fn judge(interval: Interval, threshold: Percent) -> Change {
-    if interval.low > threshold.value() {
-        Change::Regressed
-    } else if interval.high < -threshold.value() {
-        Change::Improved
+/// The whole interval must lie beyond the threshold, for which its nearer end is enough. That nothing differs takes both ends; without one it is
+/// not known.
+fn judge(interval: Interval, threshold: Percent) -> Option<Change> {
+    if interval.low.is_some_and(|low| low > threshold.value()) {
+        Some(Change::Regressed)
+    } else if interval.high.is_some_and(|high| high < -threshold.value()) {
+        Some(Change::Improved)
     } else {
-        Change::NoDifference
+        interval.low.and(interval.high).map(|_| Change::NoDifference)
     }
 }
 
@@ -101,12 +116,21 @@ mod tests {
 
     #[test]
     fn an_interval_counts_only_when_it_lies_beyond_the_threshold_whole() {
-        let five = Percent::default();
-        let of = |low, high| judge(Interval { estimate: (low + high) / 2.0, low, high }, five);
-        assert_eq!(of(5.1, 9.0), Change::Regressed);
-        assert_eq!(of(4.9, 9.0), Change::NoDifference);
-        assert_eq!(of(-9.0, -5.1), Change::Improved);
-        assert_eq!(of(-9.0, 9.0), Change::NoDifference);
-        assert_eq!(of(5.0, 5.0), Change::NoDifference);
+        let of = |low, high| judge(Interval { estimate: 0.0, low: Some(low), high: Some(high) }, Percent::default());
+        assert_eq!(of(5.1, 9.0), Some(Change::Regressed));
+        assert_eq!(of(4.9, 9.0), Some(Change::NoDifference));
+        assert_eq!(of(-9.0, -5.1), Some(Change::Improved));
+        assert_eq!(of(-9.0, 9.0), Some(Change::NoDifference));
+        assert_eq!(of(5.0, 5.0), Some(Change::NoDifference));
+    }
+
+    #[test]
+    fn one_known_end_shows_a_difference_and_never_that_there_is_none() {
+        let of = |low, high| judge(Interval { estimate: 0.0, low, high }, Percent::default());
+        assert_eq!(of(Some(5.1), None), Some(Change::Regressed));
+        assert_eq!(of(None, Some(-5.1)), Some(Change::Improved));
+        assert_eq!(of(Some(4.9), None), None);
+        assert_eq!(of(None, Some(-4.9)), None);
+        assert_eq!(of(None, None), None);
     }
 }

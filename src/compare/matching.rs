@@ -39,10 +39,10 @@ pub(super) fn differing(aspect: Aspect, what: &str, base: &str, new: &str) -> Op
     (base != new).then(|| Unlikeness { aspect, sentence: format!("{what} {base} against {new}") })
 }
 
-/// Positions of GPUs that belong together: by PCI address, else, where each side has but one, these two. What is without a partner or has
-/// another name or target is told.
+/// Positions of GPUs that belong together: by PCI address; where each side has but one, these two; of what is left, those of the same target
+/// and name in their order. What is at another address, without a partner, or has another name or target is told.
 pub(super) fn pair(base: &[Gpu<'_>], new: &[Gpu<'_>], unlike: &mut Vec<Unlikeness>) -> Vec<(usize, usize)> {
-    let mut pairs = Vec::new();
+    let (mut pairs, mut left) = (Vec::new(), Vec::new());
     let alone = base.len() == 1 && new.len() == 1;
     for (at, gpu) in base.iter().enumerate() {
         let same = |other: &Gpu<'_>| match (gpu.bdf, other.bdf) {
@@ -55,9 +55,22 @@ pub(super) fn pair(base: &[Gpu<'_>], new: &[Gpu<'_>], unlike: &mut Vec<Unlikenes
                 unlike.extend(differing(Aspect::Device, "GPU", &describe(gpu), &describe(&new[partner])));
                 pairs.push((at, partner));
             }
+            None => left.push(at),
+        }
+    }
+    for at in left {
+        let gpu = &base[at];
+        let taken = |partner: usize| pairs.iter().any(|(_, taken)| *taken == partner);
+        let alike = |(partner, other): &(usize, &Gpu<'_>)| !taken(*partner) && (other.gfx, other.name) == (gpu.gfx, gpu.name);
+        match new.iter().enumerate().find(alike) {
+            Some((partner, other)) => {
+                unlike.extend(differing(Aspect::Device, "address", &gpu.words(), &other.words()));
+                pairs.push((at, partner));
+            }
             None => unlike.push(only(Aspect::Device, &gpu.words(), "base")),
         }
     }
+    pairs.sort_unstable();
     for (at, gpu) in new.iter().enumerate() {
         if !pairs.iter().any(|(_, partner)| *partner == at) {
             unlike.push(only(Aspect::Device, &gpu.words(), "new report"));

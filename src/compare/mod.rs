@@ -195,9 +195,9 @@ pub enum Finding {
         base_ns: u64,
         /// The new one's, in nanoseconds.
         new_ns: u64,
-        /// The difference in percent; absent when there are too few samples.
+        /// The difference in percent; absent when a side has no sample at all.
         difference_percent: Option<Interval>,
-        /// What that comes to; absent likewise.
+        /// What that comes to; absent when there are too few samples to tell.
         change: Option<Change>,
     },
     /// A measurement that came to a hang, or to nothing, in either report.
@@ -238,7 +238,7 @@ pub enum Finding {
 }
 
 impl Finding {
-    /// What it comes to; `None` where it could not be judged.
+    /// What it comes to; `None` where too few samples speak for it: it is *unjudged*.
     #[must_use]
     pub const fn change(&self) -> Option<Change> {
         match self {
@@ -314,8 +314,12 @@ pub struct Comparison {
     pub allowed: Vec<Unlikeness>,
     /// What else differs around them: runtime, firmware, kernel, machine.
     pub notes: Vec<String>,
+    /// What the reports warn of in their own measurements, which the verdict rests on.
+    pub warnings: Vec<String>,
     /// How many things were compared.
     pub judged: usize,
+    /// How many figures have too few samples to be judged.
+    pub unjudged: usize,
     /// Figures all; of outcomes those that differ.
     pub findings: Vec<Finding>,
     /// The last word.
@@ -325,11 +329,11 @@ pub struct Comparison {
 /// The last word.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ComparisonVerdict {
-    /// In a word.
-    pub change: Change,
-    /// One sentence.
+    /// In a word. Absent where nothing regressed that could be judged, and a figure that could not be looks worse by more than the threshold.
+    pub change: Option<Change>,
+    /// One sentence. It names the figures that could not be judged.
     pub sentence: String,
-    /// 1 when something regressed, else 0.
+    /// 1 when something regressed, 2 when it is not known whether something did, else 0.
     pub exit_code: ExitCode,
 }
 
@@ -367,7 +371,7 @@ pub fn compare(base: &Document, new: &Document, settings: &CompareSettings) -> R
         return Err(Incomparable::Nothing { reason });
     }
     findings.extend(matching::verdicts(base.verdict(), new.verdict()));
-    let verdict = verdict(&findings, base.bed(), new.bed(), count);
+    let verdict = verdict(&findings, base.bed(), new.bed(), count, settings.threshold);
     Ok(Comparison {
         document: ComparisonKind::Comparison,
         schema_version: 1,
@@ -378,10 +382,19 @@ pub fn compare(base: &Document, new: &Document, settings: &CompareSettings) -> R
         method,
         allowed,
         notes: matching::surroundings(base, new),
+        warnings: [("base", base), ("new report", new)].into_iter().flat_map(|(side, document)| warnings(side, document)).collect(),
         judged: count,
+        unjudged: unjudged(&findings).count(),
         findings,
         verdict,
     })
+}
+
+fn warnings(side: &str, document: &Document) -> Vec<String> {
+    match document {
+        Document::Latency(report) => figures::warnings(side, report),
+        Document::Verify(_) => Vec::new(),
+    }
 }
 
 /// What a kind of report gives.
@@ -391,8 +404,43 @@ struct Judged {
     findings: Vec<Finding>,
 }
 
-fn verdict(findings: &[Finding], base: &BedReport, new: &BedReport, judged: usize) -> ComparisonVerdict {
+/// A figure that too few samples speak for.
+struct Unjudged<'a> {
+    spot: &'a Spot,
+    figure: Figure,
+    interval: Option<Interval>,
+}
+
+impl Unjudged<'_> {
+    /// Whether it may well have regressed. (Without a sample there is nothing to look at.)
+    fn looks_worse(&self, threshold: Percent) -> bool {
+        self.interval.is_none_or(|interval| interval.estimate > threshold.value())
+    }
+
+    fn words(&self) -> String {
+        let looks =
+            self.interval.map_or_else(String::new, |interval| format!(", which looks like {}", text::percent(interval.estimate)));
+        format!("{} of GPU {} with AtomicOps {}{looks}", self.figure.name(), self.spot.device, self.spot.atomics)
+    }
+}
+
+fn unjudged(findings: &[Finding]) -> impl Iterator<Item = Unjudged<'_>> {
+    findings.iter().filter_map(|finding| match finding {
+        Finding::Figure { spot, figure, difference_percent, change: None, .. } => {
+            Some(Unjudged { spot, figure: *figure, interval: *difference_percent })
+        }
+        _ => None,
+    })
+}
+
+fn verdict(findings: &[Finding], base: &BedReport, new: &BedReport, judged: usize, threshold: Percent) -> ComparisonVerdict {
     let change = findings.iter().filter_map(Finding::change).max().unwrap_or(Change::NoDifference);
+    let open = unjudged(findings).any(|figure| figure.looks_worse(threshold));
+    let (change, exit_code) = match change {
+        Change::Regressed => (Some(change), ExitCode::CheckFailed),
+        _ if open => (None, ExitCode::Usage),
+        _ => (Some(change), ExitCode::Pass),
+    };
     let of = |wanted: Change| findings.iter().filter(|finding| finding.change() == Some(wanted)).count();
     let mut parts: Vec<String> = [Change::Regressed, Change::Improved, Change::Changed]
         .into_iter()
@@ -408,9 +456,7 @@ fn verdict(findings: &[Finding], base: &BedReport, new: &BedReport, judged: usiz
         _ => " (a software GPU against hardware)",
     };
     let things = if judged == 1 { "1 thing".to_owned() } else { format!("{judged} things") };
-    ComparisonVerdict {
-        change,
-        sentence: format!("{} of {things} compared{of_models}", parts.join(", ")),
-        exit_code: if change == Change::Regressed { ExitCode::CheckFailed } else { ExitCode::Pass },
-    }
+    let left: Vec<String> = unjudged(findings).map(|figure| figure.words()).collect();
+    let left = if left.is_empty() { String::new() } else { format!("; too few samples to judge {}", left.join("; ")) };
+    ComparisonVerdict { change, sentence: format!("{} of {things} compared{left}{of_models}", parts.join(", ")), exit_code }
 }

@@ -41,6 +41,9 @@ pub fn write(comparison: &Comparison, style: TextStyle, out: &mut impl io::Write
     }
     write_findings(comparison, style, out)?;
     writeln!(out)?;
+    for warning in &comparison.warnings {
+        writeln!(out, "{} of the {}", style.dress(Tone::Expected, "Warning"), tame(warning))?;
+    }
     writeln!(out, "{}", verdict(comparison, style))
 }
 
@@ -56,8 +59,9 @@ pub fn write_json(comparison: &Comparison, out: &mut impl io::Write) -> io::Resu
 /// The last word in one line.
 #[must_use]
 pub fn verdict(comparison: &Comparison, style: TextStyle) -> String {
-    let word = comparison.verdict.change.to_string().to_uppercase();
-    format!("{}: {}", style.dress(tone(comparison.verdict.change), word), comparison.verdict.sentence)
+    let change = comparison.verdict.change;
+    let word = change.map_or_else(|| "not judged".to_owned(), |change| change.to_string()).to_uppercase();
+    format!("{}: {}", style.dress(change.map_or(Tone::Expected, tone), word), comparison.verdict.sentence)
 }
 
 const fn tone(change: Change) -> Tone {
@@ -135,11 +139,16 @@ fn short(result: &str) -> String {
     tame(result.split_once(':').map_or(result, |(word, _)| word))
 }
 
-fn percent(value: f64) -> String {
+pub(super) fn percent(value: f64) -> String {
     // Never "-0.0 %".
     format!("{:+.1} %", if value.abs() < 0.05 { 0.0 } else { value })
 }
 
 fn range(interval: Interval) -> String {
-    format!("{} to {}", percent(interval.low), percent(interval.high))
+    match (interval.low, interval.high) {
+        (Some(low), Some(high)) => format!("{} to {}", percent(low), percent(high)),
+        (Some(low), None) => format!("{} or more", percent(low)),
+        (None, Some(high)) => format!("{} or less", percent(high)),
+        (None, None) => String::new(),
+    }
 }

@@ -1,13 +1,16 @@
 //! The reports of many nodes: gathered into one document, counted, and searched for the node that is not like the others.
 
+mod newest;
 mod odd;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::report::fleet::{FleetEntry, FleetKind, FleetReport, FleetSummary, SavedReport, UnreadableFile, VerdictCount};
-use crate::report::{Tool, VerdictWord};
+use crate::report::{DocumentKind, Tool, VerdictWord};
 
-/// Gathers the files' reports. A fleet's document among them is taken apart; a file that cannot be read is named in the result.
+/// Gathers the files' reports. A fleet's document among them is taken apart; a file that cannot be read is named in the result. A report that
+/// comes twice is taken once.
 #[must_use]
 pub fn gather(files: &[PathBuf]) -> FleetReport {
     let (mut reports, mut unreadable) = (Vec::new(), Vec::new());
@@ -25,14 +28,41 @@ pub fn gather(files: &[PathBuf]) -> FleetReport {
             Err(error) => unreadable.push(UnreadableFile { file, reason: error.to_string() }),
         }
     }
+    let (reports, mut notes) = once_each(reports);
+    let mut summary = summarise(&reports);
+    notes.append(&mut summary.notes);
+    summary.notes = notes;
     FleetReport {
         document: FleetKind::Fleet,
         schema_version: FleetReport::SCHEMA_VERSION,
         tool: Tool::THIS,
-        summary: summarise(&reports),
+        summary,
         reports,
         unreadable,
     }
+}
+
+/// The reports without those that another entry of the same node holds already (a file named twice, or again beside the document that it was
+/// merged into), and what was left out.
+fn once_each(reports: Vec<FleetEntry>) -> (Vec<FleetEntry>, Vec<String>) {
+    let (mut kept, mut notes): (Vec<FleetEntry>, Vec<String>) = (Vec::new(), Vec::new());
+    // Only reports of the same second can be the same, so that few are held against each other.
+    let mut known: BTreeMap<(String, DocumentKind, u64), Vec<usize>> = BTreeMap::new();
+    for entry in reports {
+        let alike = known.entry((entry.node.clone(), entry.report.kind(), entry.report.started_at())).or_default();
+        let same = |at: &&usize| serde_json::to_value(&kept[**at].report).ok() == serde_json::to_value(&entry.report).ok();
+        match alike.iter().find(same) {
+            Some(at) => {
+                let first = &kept[*at].file;
+                notes.push(format!("{}: {} is the same report as {first}, and counts once", entry.node, entry.file));
+            }
+            None => {
+                alike.push(kept.len());
+                kept.push(entry);
+            }
+        }
+    }
+    (kept, notes)
 }
 
 /// The file's name without its ending: what a job that writes a file per node names it by.

@@ -7,8 +7,10 @@
 use std::collections::BTreeMap;
 
 use crate::report::fleet::{FleetEntry, OddOne, OddTrait};
-use crate::report::latency::{LatencyReport, LatencyResult};
+use crate::report::latency::LatencyResult;
 use crate::report::{AgentFacts, AtomicsMode, BedKind, Bit, Document, ExitCode, HopReport, PathReport, RuntimeFacts, time};
+
+use super::newest::{Superseded, settings_words};
 
 /// With fewer there is no telling which of them is the odd one.
 const DEVICES_AT_LEAST: usize = 3;
@@ -36,8 +38,11 @@ enum Value {
 /// The odd ones, and what could not be compared.
 pub(super) fn find(reports: &[FleetEntry]) -> (Vec<OddOne>, Vec<String>) {
     let mut kinds: BTreeMap<(OddTrait, String), Vec<Sighting<'_>>> = BTreeMap::new();
-    for sighting in reports.iter().flat_map(sightings) {
-        kinds.entry((sighting.differs_in, sighting.kind.clone())).or_default().push(sighting);
+    let superseded = Superseded::among(reports);
+    for (at, entry) in reports.iter().enumerate() {
+        for sighting in sightings(entry).into_iter().filter(|sighting| !superseded.contains(at, sighting.device)) {
+            kinds.entry((sighting.differs_in, sighting.kind.clone())).or_default().push(sighting);
+        }
     }
     let (mut odd, mut small) = (Vec::new(), 0_usize);
     for sightings in kinds.values() {
@@ -48,11 +53,10 @@ pub(super) fn find(reports: &[FleetEntry]) -> (Vec<OddOne>, Vec<String>) {
         odd.extend(odd_words(sightings));
         odd.extend(odd_medians(sightings));
     }
-    let notes = if small == 0 {
-        Vec::new()
-    } else {
-        vec![format!("{small} traits were seen on fewer than {DEVICES_AT_LEAST} devices of a kind and not compared")]
-    };
+    let mut notes = superseded.notes(reports);
+    if small > 0 {
+        notes.push(format!("{small} traits were seen on fewer than {DEVICES_AT_LEAST} devices of a kind and not compared"));
+    }
     (odd, notes)
 }
 
@@ -116,21 +120,6 @@ fn verdict_words(code: ExitCode) -> String {
         ExitCode::Degraded => "passes, degraded",
     };
     format!("{word} (exit code {})", code.status())
-}
-
-fn settings_words(report: &LatencyReport) -> String {
-    let settings = &report.settings;
-    format!(
-        "{:?} {:?} {:?} {} {} {} {:?} {:?}",
-        settings.mode,
-        settings.wait,
-        settings.fence,
-        settings.batch,
-        settings.queues,
-        settings.producers,
-        settings.rate_per_second,
-        settings.injected
-    )
 }
 
 /// What stands about firmware, runtime and driver; what nobody said is left out.

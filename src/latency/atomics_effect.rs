@@ -21,9 +21,9 @@ pub fn of(runs: &[LatencyRun]) -> Option<AtomicsEffect> {
         off_median_ns,
         on_median_ns,
         difference_ns: on_median_ns as f64 - off_median_ns as f64,
-        interval: interval.map(|interval| IntervalReport {
-            low_ns: interval.low,
-            high_ns: interval.high,
+        interval: interval.low.zip(interval.high).map(|(low_ns, high_ns)| IntervalReport {
+            low_ns,
+            high_ns,
             confidence: bootstrap.confidence,
         }),
     })

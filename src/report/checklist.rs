@@ -21,6 +21,16 @@ pub enum HardwareDemand {
     Required,
 }
 
+impl HardwareDemand {
+    /// What it makes of an exit code.
+    pub(super) const fn applied(self, code: ExitCode) -> ExitCode {
+        match (self, code) {
+            (Self::Required, ExitCode::NoHardware) => ExitCode::CheckFailed,
+            (Self::Required | Self::Optional, code) => code,
+        }
+    }
+}
+
 /// How a check counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ruling {
@@ -148,7 +158,7 @@ impl Checklist {
                 ruling,
                 outcome: verdict.word.to_string(),
                 message: format!("{}: {}", verdict.word, tame(&verdict.sentence)),
-                details: diagnosis_details(&diagnoses),
+                details: diagnosis_details(&diagnoses, bed),
                 duration_ms: None,
             },
         }
@@ -166,12 +176,12 @@ fn diagnoses(report: &Report) -> Vec<Diagnosis> {
     report.devices.iter().filter(wrong).map(|device| device.diagnosis.clone()).collect()
 }
 
-fn diagnosis_details(diagnoses: &[Diagnosis]) -> Vec<(&'static str, String)> {
+fn diagnosis_details(diagnoses: &[Diagnosis], bed: &BedReport) -> Vec<(&'static str, String)> {
     let mut details = Vec::new();
     for diagnosis in diagnoses {
         details.push(("summary", tame(&diagnosis.summary)));
         details.extend(diagnosis.cause.as_ref().map(|cause| ("cause", tame(cause))));
-        details.extend(diagnosis.fix.iter().flat_map(|fix| fix.lines()).map(|line| ("fix", tame(line))));
+        details.extend(diagnosis.fix.iter().flat_map(|fix| fix.lines()).map(|line| (bed.fix_label(), tame(line))));
     }
     details
 }

@@ -10,7 +10,7 @@ use super::latency::LatencyReport;
 use super::run::{BedReport, Report, Verdict};
 
 /// Which command wrote a report: the first key of its JSON form.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DocumentKind {
     /// `aqlprobe verify`.
@@ -109,6 +109,15 @@ impl Document {
             DocumentKind::Verify => Self::Verify(serde_json::from_str(text).map_err(no_report)?),
             DocumentKind::Latency => Self::Latency(serde_json::from_str(text).map_err(no_report)?),
         })
+    }
+
+    /// When the run began, in seconds since the epoch, UTC.
+    #[must_use]
+    pub const fn started_at(&self) -> u64 {
+        match self {
+            Self::Verify(report) => report.started_at,
+            Self::Latency(report) => report.started_at,
+        }
     }
 
     /// Which command wrote it.

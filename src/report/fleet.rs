@@ -72,7 +72,7 @@ pub struct FleetSummary {
     pub verdicts: Vec<VerdictCount>,
     /// Devices that differ from most of their kind.
     pub odd: Vec<OddOne>,
-    /// What was not compared, and why.
+    /// What was not compared or left out, and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
 }

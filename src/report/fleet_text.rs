@@ -3,7 +3,10 @@
 use std::io;
 
 use comfy_table::{Cell, LineStyle, presets};
+use serde::Serialize;
+use serde_json::Serializer;
 
+use super::compact_numbers::CompactNumbers;
 use super::document::{Document, DocumentKind};
 use super::fleet::FleetReport;
 use super::latency::LatencyResult;
@@ -81,7 +84,7 @@ pub fn summary(fleet: &FleetReport) -> String {
 /// # Errors
 /// Those of `out`.
 pub fn write_json(fleet: &FleetReport, out: &mut impl io::Write) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, fleet)?;
+    fleet.serialize(&mut Serializer::with_formatter(&mut *out, CompactNumbers::default()))?;
     out.write_all(b"\n")
 }
 

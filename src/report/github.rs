@@ -8,7 +8,7 @@ use std::io;
 use super::checklist::{Check, Checklist, HardwareDemand, Ruling};
 use super::document::Document;
 use super::render::{Refusal, RenderError, Renderer};
-use super::run::{ExitCode, VerdictWord};
+use super::run::ExitCode;
 use super::style::tame;
 
 /// Annotations of a level that a step may show.
@@ -42,7 +42,6 @@ impl Renderer for GithubRenderer {
         let list = Checklist::of(document, self.demand);
         let level = match list.verdict.ruling {
             Ruling::Passed => Level::Notice,
-            _ if list.word == VerdictWord::Degraded => Level::Warning,
             ruling if ruling.is_failure() => Level::Error,
             _ => Level::Warning,
         };
@@ -168,6 +167,12 @@ pub fn summary(document: &Document, demand: HardwareDemand) -> String {
     }
     text.push('\n');
     text
+}
+
+/// The same where there is no report.
+#[must_use]
+pub fn refusal_summary(refusal: &Refusal) -> String {
+    format!("### aqlprobe {}: no report\n\n{}\n\n", refusal.command.name(), cell(&refusal.reason))
 }
 
 /// Text that must stay text in a Markdown table.

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io;
 
+use super::checklist::HardwareDemand;
 use super::document::Document;
 use super::latency::{LatencyReport, LatencyResult, LatencySettings, Measurement};
 use super::outcome::Standing;
@@ -13,12 +14,14 @@ use super::render::{Refusal, RenderError, Renderer};
 use super::run::{AtomicsMode, BedReport, ExitCode, Report, Tool, VerdictWord};
 use super::style::tame;
 
-pub(super) struct PrometheusRenderer;
+pub(super) struct PrometheusRenderer {
+    pub demand: HardwareDemand,
+}
 
 impl Renderer for PrometheusRenderer {
     fn report(&self, document: &Document, out: &mut dyn io::Write) -> Result<(), RenderError> {
         let mut page = Page::default();
-        common(document, &mut page);
+        common(document, self.demand, &mut page);
         match document {
             Document::Verify(report) => verify(report, &mut page),
             Document::Latency(report) => latency(report, &mut page),
@@ -115,7 +118,7 @@ fn seconds(nanoseconds: f64) -> f64 {
     nanoseconds / 1e9
 }
 
-fn common(document: &Document, page: &mut Page) {
+fn common(document: &Document, demand: HardwareDemand, page: &mut Page) {
     let (labels, verdict, bed) = (of_bed(document), document.verdict(), document.bed());
     let (started_at, duration_ms) = match document {
         Document::Verify(report) => (report.started_at, report.duration_ms),
@@ -133,7 +136,7 @@ fn common(document: &Document, page: &mut Page) {
     page.gauge("aqlprobe_run_duration_seconds", "How long it took.", [(labels.clone(), number(duration_ms) / 1e3)]);
     let words = WORDS.map(|word| (labels.with("verdict", &word.to_string()), flag(word == verdict.word)));
     page.gauge("aqlprobe_verdict", "1 for the verdict of the last run, 0 for the others.", words);
-    let code = number(u64::from(verdict.exit_code.status()));
+    let code = number(u64::from(demand.applied(verdict.exit_code).status()));
     page.gauge("aqlprobe_exit_status", "Exit code of the last run: 0 is a pass.", [(labels, code)]);
 }
 

@@ -89,7 +89,7 @@ impl ReportKind {
             Self::Tap => Box::new(TapRenderer { demand, dialect: TapDialect::Tap13 }),
             Self::Ktap => Box::new(TapRenderer { demand, dialect: TapDialect::Ktap1 }),
             Self::Github => Box::new(GithubRenderer { demand }),
-            Self::Prometheus => Box::new(PrometheusRenderer),
+            Self::Prometheus => Box::new(PrometheusRenderer { demand }),
             Self::Npd => Box::new(NpdRenderer { demand }),
         }
     }

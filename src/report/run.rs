@@ -129,10 +129,22 @@ impl BedReport {
         format!("ROCr{version} on the software GPU, not hardware")
     }
 
-    /// What must stand beside a fix whose commands are for the software GPU: its addresses may be those of another device here.
+    /// What a fix is a fix of. On the reader's machine the address in a model's command may be that of another device, which it would write to.
+    #[must_use]
+    pub fn fix_label(&self) -> &'static str {
+        if self.tested_hardware() {
+            "fix"
+        } else if self.replay.is_some() {
+            "fix for the machine of the dump, not for this one"
+        } else {
+            "fix of the software GPU, no command for this machine"
+        }
+    }
+
+    /// The same without the first word, where there is more.
     #[must_use]
     pub fn fix_caveat(&self) -> Option<&'static str> {
-        (!self.tested_hardware()).then_some("of the software GPU; no command for this machine")
+        self.fix_label().strip_prefix("fix ")
     }
 
     /// Whether a real GPU answered.

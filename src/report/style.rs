@@ -66,9 +66,14 @@ impl<T: fmt::Display> fmt::Display for Dressed<T> {
 }
 
 /// Text that came from outside (names, paths, reasons) on one line and without control characters: a device name or a dump must
-/// not be able to drive the reader's terminal.
+/// not be able to drive the reader's terminal, nor to turn the order of what stands beside it (Unicode's bidirectional controls).
 pub(crate) fn tame(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
+    let drives = |character: char| {
+        let bidirectional =
+            matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        character.is_control() || bidirectional
+    };
+    text.chars().map(|character| if drives(character) { ' ' } else { character }).collect()
 }
 
 /// A time at three digits, in the unit that suits it.
@@ -125,6 +130,7 @@ mod tests {
     #[test]
     fn foreign_text_cannot_carry_escape_sequences_or_line_breaks() {
         assert_eq!(tame("Fiji\u{1b}[2J\r\nPASS"), "Fiji [2J  PASS");
+        assert_eq!(tame("Fiji\u{202e}SSAP\u{2066}x\u{200f}"), "Fiji SSAP x ");
     }
 
     #[test]

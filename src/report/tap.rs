@@ -1,7 +1,7 @@
 //! The Test Anything Protocol: version 13 for `prove` and its kin, and the kernel's dialect (Documentation/dev-tools/ktap.rst).
 //!
-//! A failure that was predicted is `not ok … # TODO` (KTAP: `# XFAIL`), which no harness counts as a pass of that line or as a
-//! failure of the whole. A run without hardware is skipped as a whole: `1..0 # SKIP`.
+//! A failure that was predicted is `not ok … # TODO`, or `ok … # XFAIL` in the kernel's dialect (`ksft_test_result_xfail` in
+//! tools/testing/selftests/kselftest.h), where every `not ok` is a failure. A run without hardware is skipped as a whole: `1..0 # SKIP`.
 
 use std::fmt::Write as _;
 use std::io;
@@ -74,7 +74,11 @@ impl TapRenderer {
             if self.dialect == TapDialect::Ktap1 {
                 comments(check, &mut text);
             }
-            let ok = if check.ruling.is_failure() || check.ruling == Ruling::FailedAsPredicted { "not ok" } else { "ok" };
+            let ok = match (check.ruling, self.dialect) {
+                (Ruling::FailedAsPredicted, TapDialect::Tap13) => "not ok",
+                (ruling, _) if ruling.is_failure() => "not ok",
+                _ => "ok",
+            };
             let dash = if self.dialect == TapDialect::Tap13 { "- " } else { "" };
             let name = self.description(&format!("{title}: {}", check.name));
             let _ = writeln!(text, "{ok} {number} {dash}{name}{}", self.directive(check));
@@ -113,7 +117,9 @@ fn diagnostics(check: &Check, text: &mut String) {
         // A mapping has each key once.
         let times = labels.iter().filter(|known| **known == label).count();
         let label = if times > 1 { format!("{label}_{times}") } else { label.to_owned() };
-        entry(&label, value);
+        // prove wants a key of several words in quotes.
+        let key = if label.contains(' ') { format!("\"{label}\"") } else { label };
+        entry(&key, value);
     }
     text.push_str("  ...\n");
 }

@@ -9,9 +9,7 @@ use super::document::Document;
 use super::evidence::Evidence;
 use super::outcome::Standing;
 use super::path::PathReport;
-use super::run::{
-    BedKind, BedReport, CaseReport, DeviceReport, Diagnosis, ExitCode, Report, RequesterReadback, RunReport, Verdict,
-};
+use super::run::{BedKind, BedReport, CaseReport, DeviceReport, Diagnosis, ExitCode, Report, RequesterReadback, RunReport};
 use super::runtime_text::{agent_words, write_runtime};
 use super::style::{TextStyle, Tone, tame, thousands};
 use super::table::{mode_heading, tone, write_cases, write_hops};
@@ -29,7 +27,7 @@ pub fn write(report: &Report, style: TextStyle, out: &mut impl io::Write) -> io:
     for device in &report.devices {
         writeln!(out)?;
         write_device(device, style, out)?;
-        write_diagnosis(&device.diagnosis, &report.verdict, style, out)?;
+        write_diagnosis(&device.diagnosis, report, style, out)?;
     }
     writeln!(out)?;
     writeln!(out, "{}", verdict_line(report, style))?;
@@ -257,16 +255,16 @@ fn write_observations(run: &RunReport, out: &mut impl io::Write) -> io::Result<(
 }
 
 /// The summary is left out where the verdict repeats it, as it does for a single device.
-fn write_diagnosis(diagnosis: &Diagnosis, verdict: &Verdict, style: TextStyle, out: &mut impl io::Write) -> io::Result<()> {
+fn write_diagnosis(diagnosis: &Diagnosis, report: &Report, style: TextStyle, out: &mut impl io::Write) -> io::Result<()> {
     let mut lines = Vec::new();
-    if !verdict.sentence.contains(&diagnosis.summary) {
+    if !report.verdict.sentence.contains(&diagnosis.summary) {
         lines.push(tame(&diagnosis.summary));
     }
     if let Some(cause) = &diagnosis.cause {
         lines.push(format!("Cause: {}", tame(cause)));
     }
     if let Some(fix) = &diagnosis.fix {
-        lines.push("Fix:".to_owned());
+        lines.push(format!("{}:", report.bed.fix_label().replacen("fix", "Fix", 1)));
         lines.extend(fix.lines().map(|line| format!("  {}", style.dress(Tone::Strong, tame(line)))));
     }
     if !lines.is_empty() {
