@@ -16,7 +16,12 @@ use serde_json::Value;
 
 /// The report on these cases with AtomicOps on, and the exit code.
 fn verify(plan: &str, cases: &[&str]) -> (Value, i32) {
-    let mut arguments = vec!["verify", "--runtime", "embedded", "--atomics", "on", "--timeout", "500", "--format", "json"];
+    verify_with("on", plan, cases)
+}
+
+/// The same in other states of AtomicOps.
+fn verify_with(atomics: &str, plan: &str, cases: &[&str]) -> (Value, i32) {
+    let mut arguments = vec!["verify", "--runtime", "embedded", "--atomics", atomics, "--timeout", "500", "--format", "json"];
     arguments.extend(cases.iter().flat_map(|case| ["--case", case]));
     arguments.extend(["--inject", plan]);
     let output = Place::new().program(&arguments).output().unwrap();
@@ -25,8 +30,17 @@ fn verify(plan: &str, cases: &[&str]) -> (Value, i32) {
 }
 
 fn outcomes(report: &Value) -> Vec<String> {
-    let cases = report["devices"][0]["runs"][0]["cases"].as_array().unwrap();
-    cases.iter().map(|case| case["outcome"]["kind"].as_str().unwrap().to_owned()).collect()
+    told(report, 0, "/outcome/kind")
+}
+
+fn suspects(report: &Value) -> Vec<String> {
+    told(report, 0, "/suspect")
+}
+
+/// What a run says of its cases; nothing where it says nothing.
+fn told(report: &Value, run: usize, what: &str) -> Vec<String> {
+    let cases = report["devices"][0]["runs"][run]["cases"].as_array().unwrap();
+    cases.iter().map(|case| case.pointer(what).and_then(Value::as_str).unwrap_or_default().to_owned()).collect()
 }
 
 fn violations(instance: &Value) -> Vec<String> {
@@ -147,6 +161,27 @@ fn device_faults_are_seen_as_what_they_are() {
             });
         }
     });
+}
+
+/// The runtime was opened to list its GPUs, so what it refuses afterwards is something that happened to the device.
+#[test]
+fn a_device_that_goes_away_is_reported_in_every_run_that_follows() {
+    let (report, code) = verify_with("both", "device-gone", &["nop"]);
+    assert_eq!(
+        (told(&report, 0, "/outcome/kind"), told(&report, 0, "/suspect")),
+        (vec!["packet-not-fetched".to_owned()], vec!["device-gone".to_owned()])
+    );
+    assert_eq!(
+        (told(&report, 1, "/outcome/kind"), told(&report, 1, "/suspect")),
+        (vec!["runtime-refused".to_owned()], vec!["device-gone".to_owned()])
+    );
+    assert_eq!(report["devices"][0]["diagnosis"]["suspect"], "device-gone");
+    assert_eq!((code, violations(&report)), (1, Vec::new()));
+
+    let (report, code) = verify("device-gone:case=nop", &["nop", "fence-system", "grid-3d"]);
+    assert_eq!(outcomes(&report), ["packet-not-fetched", "runtime-refused", "untestable"]);
+    assert_eq!(suspects(&report), ["device-gone", "device-gone", ""]);
+    assert_eq!((report["devices"][0]["diagnosis"]["suspect"].as_str(), code), (Some("device-gone"), 1));
 }
 
 #[test]

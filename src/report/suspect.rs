@@ -16,6 +16,8 @@ pub enum Suspect {
     WorkerFlooded,
     /// A call into the runtime does not return.
     RuntimeWedged,
+    /// The runtime would not be opened again.
+    RuntimeRefused,
     /// The queue reported an error that nobody provoked.
     QueueError,
     /// Bus Master Enable is clear in the device.
@@ -69,11 +71,12 @@ pub enum Suspect {
 impl Suspect {
     /// Every suspect, the one that explains most first: where several cases of a run name different ones, the earliest here is
     /// the run's.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::DeviceGone,
         Self::WorkerCrashed,
         Self::WorkerFlooded,
         Self::RuntimeWedged,
+        Self::RuntimeRefused,
         Self::QueueError,
         Self::BusMasterDisabled,
         Self::RequesterDisabled,
@@ -108,6 +111,7 @@ impl Suspect {
             Self::WorkerCrashed => "worker-crashed",
             Self::WorkerFlooded => "worker-flooded",
             Self::RuntimeWedged => "runtime-wedged",
+            Self::RuntimeRefused => "runtime-refused",
             Self::QueueError => "queue-error",
             Self::BusMasterDisabled => "bus-master-disabled",
             Self::RequesterDisabled => "requester-disabled",

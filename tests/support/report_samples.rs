@@ -249,6 +249,7 @@ pub fn hardware_with_every_outcome() -> Report {
         (Outcome::QueueError { status: "HSA_STATUS_ERROR_ILLEGAL_INSTRUCTION".to_owned() }, Standing::Failed),
         (Outcome::RuntimeWedged, Standing::Failed),
         (Outcome::WorkerCrashed { signal: "SIGSEGV".to_owned() }, Standing::Failed),
+        (Outcome::RuntimeRefused { reason: "HSA_STATUS_ERROR_OUT_OF_RESOURCES".to_owned() }, Standing::Failed),
         (Outcome::Untestable { reason: "no code object for gfx999".to_owned() }, Standing::Skipped),
     ];
     let cases = outcomes

@@ -29,8 +29,9 @@ impl Cause {
 /// The most likely cause of an outcome; `None` where nothing is wrong or nothing was tried.
 #[must_use]
 pub fn cause(facts: &RunFacts<'_>, outcome: &Outcome, evidence: &Evidence) -> Option<Cause> {
-    let dispatch_failed = !matches!(outcome, Outcome::Completed | Outcome::Untestable { .. } | Outcome::WorkerCrashed { .. });
-    if evidence.off_the_bus && dispatch_failed {
+    // A worker that dies because its device is gone is an effect; one that was killed for what it wrote is not.
+    let of_the_device = evidence.flood_bytes.is_none() && !matches!(outcome, Outcome::Completed | Outcome::Untestable { .. });
+    if evidence.off_the_bus && of_the_device {
         return Some(Cause::new(
             Suspect::DeviceGone,
             "the device has fallen off the bus: its config space reads all ones, so it answers nothing any more (power, link, a reset \
@@ -76,6 +77,13 @@ pub fn cause(facts: &RunFacts<'_>, outcome: &Outcome, evidence: &Evidence) -> Op
             Cause::new(Suspect::QueueError, format!("the queue stopped with {status}, which this case does not provoke"))
         }
         Outcome::RuntimeWedged => wedged(facts, evidence),
+        Outcome::RuntimeRefused { reason } => Cause::new(
+            Suspect::RuntimeRefused,
+            format!(
+                "the runtime had listed this device and then would not be opened again ({reason}): the driver has lost the device or has \
+                 none of its queues or memory left; the kernel log may tell"
+            ),
+        ),
         Outcome::WorkerCrashed { signal } => crashed(evidence, signal),
     })
 }

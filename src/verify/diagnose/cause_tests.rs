@@ -165,8 +165,14 @@ fn a_device_off_the_bus_explains_whatever_its_packets_did_not_do() {
     for outcome in [Outcome::PacketNotFetched, Outcome::CompletionLost, Outcome::NoEffect, Outcome::RuntimeWedged] {
         assert_eq!(suspect(&outcome, &gone), Suspect::DeviceGone, "{outcome}");
     }
+    let refused = Outcome::RuntimeRefused { reason: "HSA_STATUS_ERROR_OUT_OF_RESOURCES".to_owned() };
+    assert_eq!(suspect(&refused, &gone), Suspect::DeviceGone);
+    assert_eq!(suspect(&refused, &Evidence::default()), Suspect::RuntimeRefused);
+    // A worker that opens the runtime of such a device may die of it.
     let crashed = Outcome::WorkerCrashed { signal: "SIGSEGV".to_owned() };
-    assert_eq!(suspect(&crashed, &gone), Suspect::WorkerCrashed);
+    assert_eq!(suspect(&crashed, &gone), Suspect::DeviceGone);
+    let flood = Evidence { flood_bytes: Some(1 << 26), ..gone };
+    assert_eq!(suspect(&crashed, &flood), Suspect::WorkerFlooded);
 }
 
 #[test]

@@ -121,7 +121,8 @@ pub fn enumerate(plan: &WorkerPlan, launch: &mut Launch<'_>, interrupts: &Interr
 /// Runs every case of `plan`; each ends in exactly one call of [`Listener::finished`], in order.
 ///
 /// # Errors
-/// The user's interrupt, or a worker that cannot even be started. Whatever happens to a worker is an observation.
+/// The user's interrupt, or a worker that cannot even be started. Whatever happens to a worker is an observation, and so is what a
+/// runtime says that [`enumerate`] has seen open.
 pub fn run_cases(
     plan: &WorkerPlan,
     launch: &mut Launch<'_>,
@@ -166,13 +167,12 @@ pub fn run_cases(
         if !opened {
             notes.push("it happened while the runtime was being opened".to_owned());
         }
-        let mut flood_bytes = None;
+        let (mut flood_bytes, mut refused) = (None, false);
         let outcome = match stop {
+            // It has been opened to list its GPUs, so that it no longer opens is something that happened to it.
             Stop::Refused(reason) => {
-                if finished == 0 && remaining.len() == plan.cases.len() {
-                    return Err(VerifyError::Runtime(reason));
-                }
-                return give_up(remaining, running, &format!("the runtime cannot be opened again: {reason}"), listener);
+                refused = true;
+                Outcome::RuntimeRefused { reason }
             }
             Stop::Wedged(ending) => {
                 if ending == Ending::Unkillable {
@@ -191,8 +191,11 @@ pub fn run_cases(
             Observation { outcome, duration_ms: 0, evidence: Evidence { notes, flood_bytes, ..Evidence::default() } },
         );
         remaining = &remaining[1..];
+        if refused {
+            return give_up(remaining, "the runtime could not be opened again", listener);
+        }
         if stillborn == STILLBORN {
-            return give_up(remaining, false, &format!("{STILLBORN} workers in a row died while opening the runtime"), listener);
+            return give_up(remaining, &format!("{STILLBORN} workers in a row died while opening the runtime"), listener);
         }
     }
     Ok(())
@@ -204,11 +207,9 @@ fn died_of_events(plan: &WorkerPlan, worker: &dyn Worker) -> bool {
 }
 
 /// Ends every remaining case as not tried.
-fn give_up(remaining: &[String], first_was_started: bool, reason: &str, listener: &mut dyn Listener) -> Result<(), VerifyError> {
-    for (position, case) in remaining.iter().enumerate() {
-        if position > 0 || !first_was_started {
-            listener.started(case);
-        }
+fn give_up(remaining: &[String], reason: &str, listener: &mut dyn Listener) -> Result<(), VerifyError> {
+    for case in remaining {
+        listener.started(case);
         let outcome = Outcome::Untestable { reason: reason.to_owned() };
         listener.finished(case, Observation { outcome, duration_ms: 0, evidence: Evidence::default() });
     }

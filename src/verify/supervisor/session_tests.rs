@@ -202,16 +202,17 @@ fn workers_that_never_open_the_runtime_end_the_session() {
 }
 
 #[test]
-fn a_runtime_that_refuses_at_once_is_an_error_and_later_leaves_the_rest_untested() {
+fn a_runtime_that_listed_its_gpus_and_then_refuses_fails_the_case_at_hand_and_leaves_the_rest_untested() {
     let refuses = || vec![Message::Event(WorkerEvent::Refused { reason: "no /dev/kfd".to_owned() })];
-    let (result, log, _) = run(&["a"], vec![(refuses(), Ending::Clean)]);
-    assert!(matches!(result, Err(VerifyError::Runtime(reason)) if reason == "no /dev/kfd"));
-    assert!(log.finished.is_empty());
+    let (result, log, asked) = run(&["a", "b"], vec![(refuses(), Ending::Clean)]);
+    assert!(result.is_ok());
+    assert_eq!(log.outcomes(), [("a", "runtime-refused"), ("b", "untestable")]);
+    assert_eq!((log.started, asked.len()), (vec!["a".to_owned(), "b".to_owned()], 1));
 
     let first = vec![ready(), starts("a")];
-    let (result, log, _) = run(&["a", "b"], vec![(first, killed()), (refuses(), Ending::Clean)]);
+    let (result, log, _) = run(&["a", "b", "c"], vec![(first, killed()), (refuses(), Ending::Clean)]);
     assert!(result.is_ok());
-    assert_eq!(log.outcomes(), [("a", "worker-crashed"), ("b", "untestable")]);
+    assert_eq!(log.outcomes(), [("a", "worker-crashed"), ("b", "runtime-refused"), ("c", "untestable")]);
 }
 
 #[test]
