@@ -217,6 +217,14 @@ fn a_worker_that_goes_wrong_is_ended_and_the_next_case_runs() {
     }
 }
 
+/// An opportunity is a case, whichever worker runs it.
+#[test]
+fn a_worker_that_replaces_another_goes_on_counting_where_that_one_ended() {
+    let (report, _) = verify("worker-abort:every=2:after=1", &["nop", "fence-none", "fence-agent", "grid-3d", "lds-reduce"]);
+    let seen: Vec<bool> = outcomes(&report).iter().map(|outcome| outcome == "worker-crashed").collect();
+    assert_eq!(seen, [false, false, true, false, true]);
+}
+
 #[test]
 fn the_same_seed_gives_the_same_outcomes() {
     let run = || outcomes(&verify("signal-dropped:p=0.5,seed=5", &["nop", "fence-*", "vector-copy"]).0);
@@ -241,4 +249,19 @@ fn an_endpoint_says_what_it_was_given_and_refuses_what_is_no_plan() {
         .assert()
         .code(2)
         .stderr(contains("`signal-eaten` is no fault"));
+    for (plan, why) in [("worker-abort", "an endpoint has none"), ("signal-twice:case=nop", "leave `:case=` out")] {
+        place.program(&["endpoint", "--inject", plan, "--socket"]).arg(&socket).assert().code(2).stderr(contains(why));
+    }
+}
+
+#[test]
+fn a_plan_that_strikes_none_of_the_cases_is_refused() {
+    for (plan, case) in [("signal-dropped:case=nope-*", "*"), ("signal-twice,packet-lost:case=grid-3d", "nop")] {
+        Place::new()
+            .program(&["verify", "--runtime", "embedded", "--case", case, "--inject", plan])
+            .assert()
+            .code(2)
+            .stdout("")
+            .stderr(contains("strikes none of the selected cases").and(contains("--case")));
+    }
 }

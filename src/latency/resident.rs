@@ -141,7 +141,9 @@ impl Resident {
         for look in 1_u32.. {
             match word.load(Ordering::Acquire) {
                 SAW_FLAG => return Ok(Instant::now()),
-                GAVE_UP => return Err(Stop::Lost(format!("the running kernel did not see the host's word in {MOST_POLLS} polls"))),
+                GAVE_UP => {
+                    return Err(Stop::Stalled(format!("the running kernel did not see the host's word in {MOST_POLLS} polls")));
+                }
                 _ => std::hint::spin_loop(),
             }
             if look.is_multiple_of(LOOKS_PER_CLOCK_READ) && start.elapsed() > self.patience.whole {
@@ -149,7 +151,7 @@ impl Resident {
             }
         }
         let milliseconds = self.patience.whole.as_millis();
-        Err(Stop::Lost(format!("no-effect: the running kernel did not answer the host's word within {milliseconds} ms")))
+        Err(Stop::Stalled(format!("no-effect: the running kernel did not answer the host's word within {milliseconds} ms")))
     }
 }
 
@@ -162,7 +164,7 @@ impl Probe for Resident {
         self.index = loop {
             match self.queue.ring().submit(&self.packet) {
                 Ok(index) => break index,
-                Err(error) if begin.elapsed() > self.patience.whole => return Err(Stop::Lost(error.to_string())),
+                Err(error) if begin.elapsed() > self.patience.whole => return Err(Stop::Stalled(error.to_string())),
                 Err(_) => std::thread::yield_now(),
             }
         };
@@ -172,7 +174,7 @@ impl Probe for Resident {
             }
             if begin.elapsed() > self.patience.whole {
                 let milliseconds = self.patience.whole.as_millis();
-                return Err(Stop::Lost(format!(
+                return Err(Stop::Stalled(format!(
                     "packet-not-fetched: packet {} was not taken within {milliseconds} ms",
                     self.index
                 )));

@@ -192,7 +192,7 @@ impl Probe for Submission {
                 Err(error @ ReserveError::LargerThanRing { .. }) => return Err(Stop::Failed(error.to_string())),
                 Err(error @ ReserveError::Full { .. }) => {
                     if start.elapsed() > self.patience.whole {
-                        return Err(Stop::Lost(format!("packet-not-fetched: {error}")));
+                        return Err(Stop::Stalled(format!("packet-not-fetched: {error}")));
                     }
                     std::thread::yield_now();
                 }
@@ -273,7 +273,7 @@ impl Awaited<'_> {
             let taken = self.queue.read_index() > self.index;
             let waited = self.since.elapsed();
             if waited >= patience.whole || (taken && patience.quiet.is_some_and(|quiet| waited >= quiet)) {
-                return Err(Stop::Lost(self.loss(waited)));
+                return Err(self.loss(waited));
             }
             if self.signal.wait(fired, Deadline::after(SLICE), mode).is_satisfied() {
                 return Ok(Instant::now());
@@ -281,15 +281,17 @@ impl Awaited<'_> {
         }
     }
 
-    fn loss(&self, waited: Duration) -> String {
+    fn loss(&self, waited: Duration) -> Stop {
         let (read, index, value) = (self.queue.read_index(), self.index, self.signal.load());
         let milliseconds = waited.as_millis();
         if read > index {
-            format!(
+            Stop::Lost(format!(
                 "completion-lost: packet {index} was taken (read index {read}), and after {milliseconds} ms its signal still holds {value}"
-            )
+            ))
         } else {
-            format!("packet-not-fetched: after {milliseconds} ms the read index is {read} and has not passed packet {index}")
+            Stop::Stalled(format!(
+                "packet-not-fetched: after {milliseconds} ms the read index is {read} and has not passed packet {index}"
+            ))
         }
     }
 }

@@ -15,9 +15,9 @@ pub enum Outcome {
         /// When it fired, from the doorbell.
         after_ms: u64,
     },
-    /// The queue's read index did not move: the device never took the packet.
+    /// The queue's read index did not pass the packet, and nothing else shows that it ran: the device never took it.
     PacketNotFetched,
-    /// The packet was consumed, but the kernel's output is absent.
+    /// The packet was consumed, but the kernel's output is absent or not all there.
     NoEffect,
     /// The kernel's output (or the consumed packet) is there, but its completion signal did not fire.
     CompletionLost,

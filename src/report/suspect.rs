@@ -52,10 +52,10 @@ pub enum Suspect {
     OutputStale,
     /// The packet was taken, and its kernel left no trace of having run.
     KernelNotRun,
-    /// One packet decremented its signal more than once.
-    FiredTwice,
-    /// One decrement took another amount than 1.
+    /// One decrement took another amount than 1. It is named only where the amount shows.
     WrongDecrement,
+    /// One packet decremented its signal more than once; or once by 2, where nobody counts decrements.
+    FiredTwice,
     /// The decrement of the completion signal never arrived, and no register says why.
     DecrementLost,
     /// The completion arrived after its deadline.
@@ -94,8 +94,8 @@ impl Suspect {
         Self::OutputTorn,
         Self::OutputStale,
         Self::KernelNotRun,
-        Self::FiredTwice,
         Self::WrongDecrement,
+        Self::FiredTwice,
         Self::DecrementLost,
         Self::CompletionSlow,
         Self::EventLost,

@@ -82,6 +82,7 @@ pub fn founding_evidence(after: i64, fabric: FabricCounters) -> Evidence {
             read_index: 1,
             header: 0x1502,
             doorbell: Some(Doorbell::Register),
+            stamped: true,
             error: None,
         }),
         output: Some(OutputEvidence { elements: WORK_ITEMS, right: WORK_ITEMS, ..OutputEvidence::default() }),

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::report::{Evidence, Outcome, RuntimeFacts};
-use crate::verify::error::VerifyError;
+use crate::verify::error::{PutBack, VerifyError};
 use crate::verify::event::{AgentSummary, Observation, PlannedRuntime, WorkerEvent, WorkerPlan};
 
 use super::interrupt::Interrupts;
@@ -86,7 +86,7 @@ pub fn enumerate(plan: &WorkerPlan, launch: &mut Launch<'_>, interrupts: &Interr
     let mut deadline = Instant::now() + OPENING;
     loop {
         if let Some(signal) = interrupts.pending() {
-            return Err(VerifyError::Interrupted { signal });
+            return Err(VerifyError::Interrupted { signal, put_back: PutBack::Nothing });
         }
         match worker.next(TICK) {
             Some(Message::Event(WorkerEvent::Ready { runtime, agents })) => {
@@ -146,7 +146,8 @@ pub fn run_cases(
             opened: false,
             loaded: false,
         };
-        let mut worker = launch(&WorkerPlan { cases: remaining.to_vec(), ..plan.clone() })?;
+        let mut worker =
+            launch(&WorkerPlan { cases: remaining.to_vec(), already: plan.cases.len() - remaining.len(), ..plan.clone() })?;
         let stop = drive.follow(&mut *worker)?;
         let (finished, opened, running) = (drive.finished, drive.opened, drive.running.is_some());
         remaining = &remaining[finished..];
@@ -242,7 +243,7 @@ impl Drive<'_> {
         loop {
             if let Some(signal) = self.interrupts.pending() {
                 worker.end(Duration::ZERO);
-                return Err(VerifyError::Interrupted { signal });
+                return Err(VerifyError::Interrupted { signal, put_back: PutBack::Nothing });
             }
             let message = worker.next(TICK);
             if let Some(bytes) = worker.flood() {
