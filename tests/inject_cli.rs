@@ -16,7 +16,12 @@ use serde_json::Value;
 
 /// The report on these cases with AtomicOps on, and the exit code.
 fn verify(plan: &str, cases: &[&str]) -> (Value, i32) {
-    let mut arguments = vec!["verify", "--runtime", "embedded", "--atomics", "on", "--timeout", "500", "--format", "json"];
+    verify_with("on", plan, cases)
+}
+
+/// The same in other states of AtomicOps.
+fn verify_with(atomics: &str, plan: &str, cases: &[&str]) -> (Value, i32) {
+    let mut arguments = vec!["verify", "--runtime", "embedded", "--atomics", atomics, "--timeout", "500", "--format", "json"];
     arguments.extend(cases.iter().flat_map(|case| ["--case", case]));
     arguments.extend(["--inject", plan]);
     let output = Place::new().program(&arguments).output().unwrap();
@@ -25,8 +30,17 @@ fn verify(plan: &str, cases: &[&str]) -> (Value, i32) {
 }
 
 fn outcomes(report: &Value) -> Vec<String> {
-    let cases = report["devices"][0]["runs"][0]["cases"].as_array().unwrap();
-    cases.iter().map(|case| case["outcome"]["kind"].as_str().unwrap().to_owned()).collect()
+    told(report, 0, "/outcome/kind")
+}
+
+fn suspects(report: &Value) -> Vec<String> {
+    told(report, 0, "/suspect")
+}
+
+/// What a run says of its cases; nothing where it says nothing.
+fn told(report: &Value, run: usize, what: &str) -> Vec<String> {
+    let cases = report["devices"][0]["runs"][run]["cases"].as_array().unwrap();
+    cases.iter().map(|case| case.pointer(what).and_then(Value::as_str).unwrap_or_default().to_owned()).collect()
 }
 
 fn violations(instance: &Value) -> Vec<String> {
@@ -149,6 +163,27 @@ fn device_faults_are_seen_as_what_they_are() {
     });
 }
 
+/// The runtime was opened to list its GPUs, so what it refuses afterwards is something that happened to the device.
+#[test]
+fn a_device_that_goes_away_is_reported_in_every_run_that_follows() {
+    let (report, code) = verify_with("both", "device-gone", &["nop"]);
+    assert_eq!(
+        (told(&report, 0, "/outcome/kind"), told(&report, 0, "/suspect")),
+        (vec!["packet-not-fetched".to_owned()], vec!["device-gone".to_owned()])
+    );
+    assert_eq!(
+        (told(&report, 1, "/outcome/kind"), told(&report, 1, "/suspect")),
+        (vec!["runtime-refused".to_owned()], vec!["device-gone".to_owned()])
+    );
+    assert_eq!(report["devices"][0]["diagnosis"]["suspect"], "device-gone");
+    assert_eq!((code, violations(&report)), (1, Vec::new()));
+
+    let (report, code) = verify("device-gone:case=nop", &["nop", "fence-system", "grid-3d"]);
+    assert_eq!(outcomes(&report), ["packet-not-fetched", "runtime-refused", "untestable"]);
+    assert_eq!(suspects(&report), ["device-gone", "device-gone", ""]);
+    assert_eq!((report["devices"][0]["diagnosis"]["suspect"].as_str(), code), (Some("device-gone"), 1));
+}
+
 #[test]
 fn a_recycled_doorbell_that_is_stale_shows_in_the_queues_that_follow() {
     let (report, code) = verify("doorbell-stale", &["queue-recycle"]);
@@ -182,6 +217,14 @@ fn a_worker_that_goes_wrong_is_ended_and_the_next_case_runs() {
     }
 }
 
+/// An opportunity is a case, whichever worker runs it.
+#[test]
+fn a_worker_that_replaces_another_goes_on_counting_where_that_one_ended() {
+    let (report, _) = verify("worker-abort:every=2:after=1", &["nop", "fence-none", "fence-agent", "grid-3d", "lds-reduce"]);
+    let seen: Vec<bool> = outcomes(&report).iter().map(|outcome| outcome == "worker-crashed").collect();
+    assert_eq!(seen, [false, false, true, false, true]);
+}
+
 #[test]
 fn the_same_seed_gives_the_same_outcomes() {
     let run = || outcomes(&verify("signal-dropped:p=0.5,seed=5", &["nop", "fence-*", "vector-copy"]).0);
@@ -206,4 +249,19 @@ fn an_endpoint_says_what_it_was_given_and_refuses_what_is_no_plan() {
         .assert()
         .code(2)
         .stderr(contains("`signal-eaten` is no fault"));
+    for (plan, why) in [("worker-abort", "an endpoint has none"), ("signal-twice:case=nop", "leave `:case=` out")] {
+        place.program(&["endpoint", "--inject", plan, "--socket"]).arg(&socket).assert().code(2).stderr(contains(why));
+    }
+}
+
+#[test]
+fn a_plan_that_strikes_none_of_the_cases_is_refused() {
+    for (plan, case) in [("signal-dropped:case=nope-*", "*"), ("signal-twice,packet-lost:case=grid-3d", "nop")] {
+        Place::new()
+            .program(&["verify", "--runtime", "embedded", "--case", case, "--inject", plan])
+            .assert()
+            .code(2)
+            .stdout("")
+            .stderr(contains("strikes none of the selected cases").and(contains("--case")));
+    }
 }

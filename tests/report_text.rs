@@ -134,12 +134,13 @@ fn every_failed_or_skipped_case_is_told_with_its_outcome_and_cause() {
         "case-fired-twice: fired-twice (value -1)",
         "case-queue-error: queue-error (HSA_STATUS_ERROR_ILLEGAL_INSTRUCTION)",
         "case-worker-crashed: worker-crashed (SIGSEGV)",
+        "case-runtime-refused: runtime-refused (HSA_STATUS_ERROR_OUT_OF_RESOURCES)",
         "case-untestable: untestable (no code object for gfx999)",
     ] {
         assert_eq!(lines_with(&text, told), [format!("AtomicOps as found: {told}")], "{text}");
     }
-    let told = 10 + 1 + 1;
-    assert_eq!(lines_with(&text, "Cause: a cause").len(), told, "10 failed, 1 skipped, and the diagnosis: {text}");
+    let told = 11 + 1 + 1;
+    assert_eq!(lines_with(&text, "Cause: a cause").len(), told, "11 failed, 1 skipped, and the diagnosis: {text}");
 }
 
 #[test]

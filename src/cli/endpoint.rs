@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use aqlprobe::faults::{FaultPlan, PlanError};
+use aqlprobe::faults::{FaultPlan, Place};
 use aqlprobe::model::target::Target;
 use aqlprobe::model::vfio_user::{
     Clients, Endpoint, EndpointCompleter, EndpointOptions, Log, ModelledPath, RequesterEnable, ServerError, SocketError, Switch,
@@ -140,8 +140,22 @@ impl Arguments {
         }
     }
 
-    fn options(&self) -> Result<EndpointOptions, PlanError> {
-        let faults = self.inject.as_deref().map(FaultPlan::from_argument).transpose()?;
+    fn faults(&self) -> Result<Option<FaultPlan>, Failure> {
+        let plan = self.inject.as_deref().map(FaultPlan::from_argument).transpose();
+        let plan = plan.map_err(|error| Failure::new(error, ExitCode::Usage))?;
+        let worker = plan.iter().flat_map(FaultPlan::faults).find(|planned| planned.fault.place() == Place::Worker);
+        if let Some(planned) = worker {
+            let what = anyhow::anyhow!("the fault `{planned}` strikes the worker of `verify`, and an endpoint has none");
+            return Err(Failure::new(what, ExitCode::Usage));
+        }
+        if let Some(Err(error)) = plan.as_ref().map(FaultPlan::of_endpoint) {
+            return Err(Failure::new(error, ExitCode::Usage));
+        }
+        Ok(plan)
+    }
+
+    fn options(&self) -> Result<EndpointOptions, Failure> {
+        let faults = self.faults()?;
         Ok(EndpointOptions {
             target: Target::Gfx803,
             requester: match self.requester_enable {
@@ -166,7 +180,7 @@ pub fn run(arguments: &Arguments) -> Result<u8, Failure> {
     for signal in [SIGTERM, SIGINT, SIGHUP] {
         signal_hook::low_level::pipe::register(signal, bell.try_clone().map_err(failed)?).map_err(failed)?;
     }
-    let options = arguments.options().map_err(|error| Failure::new(error, ExitCode::Usage))?;
+    let options = arguments.options()?;
     let told = log();
     if let Some(plan) = &options.faults {
         told(format_args!("injected faults: {plan}"));

@@ -275,6 +275,8 @@ fn boot(arguments: &RunArguments) -> Result<u8, Failure> {
     aqlprobe::verify::select(&arguments.cases).map_err(|error| Failure::new(error, ExitCode::Usage))?;
     let faults = arguments.inject.as_deref().map(FaultPlan::from_argument).transpose();
     let faults = faults.map_err(|error| Failure::new(error, ExitCode::Usage))?;
+    let endpoint_plan = faults.as_ref().map_or(Ok(None), FaultPlan::of_endpoint);
+    let endpoint_plan = endpoint_plan.map_err(|error| Failure::new(error, ExitCode::Usage))?;
     let destination = Destination::open(arguments.output.as_deref())?;
     let assets = Assets::assemble(&arguments.assets, &[&arguments.kernel]).map_err(assets_failure)?;
     let kernel = assets.kernel(&arguments.kernel).map_err(assets_failure)?;
@@ -294,6 +296,7 @@ fn boot(arguments: &RunArguments) -> Result<u8, Failure> {
         environment: arguments.environment.clone(),
         steps: arguments.steps(faults.as_ref()),
         injected: faults.as_ref().map(FaultPlan::to_string),
+        endpoint_plan: endpoint_plan.as_ref().map(FaultPlan::to_string),
         deciding: None,
         deadline: Seconds(arguments.deadline),
     };

@@ -1,8 +1,8 @@
 //! A plan: its text, and what it says for a case.
 
 use std::fmt;
-use std::fs;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -86,6 +86,12 @@ pub enum PlanError {
         /// Another.
         second: BlockedHop,
     },
+    /// A fault for some cases, of a device that knows no cases.
+    #[error("fault `{item}`: the endpoint is not told which case runs, so its faults name none: leave `:case=` out")]
+    CaseOfEndpoint {
+        /// The item.
+        item: String,
+    },
     /// The file cannot be read.
     #[error("cannot read the fault plan {}: {source}", path.display())]
     File {
@@ -102,22 +108,21 @@ fn names() -> String {
 }
 
 impl FaultPlan {
-    /// The plan in a file of this name if there is one, else the plan that the text itself is.
+    /// The plan that the text itself is, else the one in the file of this name: a file that happens to be named like a fault changes
+    /// nothing. Whatever has a slash is a file, because no plan has one.
     ///
     /// # Errors
     /// The file cannot be read, or what is in it or in the text is no plan.
     pub fn from_argument(argument: &str) -> Result<Self, PlanError> {
         let path = Path::new(argument);
-        if path.is_file() {
-            let text = fs::read_to_string(path).map_err(|source| PlanError::File { path: path.to_owned(), source })?;
-            return text.parse();
-        }
-        // No plan has a slash, so this can only be meant as a path.
+        let file = || read_plan(path).map_err(|source| PlanError::File { path: path.to_owned(), source });
         if argument.contains('/') {
-            let source = io::Error::from(io::ErrorKind::NotFound);
-            return Err(PlanError::File { path: path.to_owned(), source });
+            return file()?.parse();
         }
-        argument.parse()
+        match argument.parse() {
+            Err(_) if path.exists() => file()?.parse(),
+            plan => plan,
+        }
     }
 
     /// What the environment of this process asks for ([`INJECT_ENV`]); `None` when it asks for nothing.
@@ -151,6 +156,25 @@ impl FaultPlan {
             plan.faults.iter_mut().for_each(|planned| planned.case = None);
             plan
         })
+    }
+
+    /// A fault that is meant for cases of which none is here.
+    #[must_use]
+    pub fn idle<'a>(&self, cases: impl Iterator<Item = &'a str> + Clone) -> Option<&PlannedFault> {
+        let strikes = |pattern: &Pattern| cases.clone().any(|case| pattern.matches(case));
+        self.faults.iter().find(|planned| planned.case.as_ref().is_some_and(|pattern| !strikes(pattern)))
+    }
+
+    /// What a device outside of `verify` can be given: all but the worker's faults.
+    ///
+    /// # Errors
+    /// One of them is for some cases only, and such a device is not told which case runs.
+    pub fn of_endpoint(&self) -> Result<Option<Self>, PlanError> {
+        let plan = self.keep(|planned| planned.fault.place() != Place::Worker);
+        match plan.iter().flat_map(Self::faults).find(|planned| planned.case.is_some()) {
+            Some(planned) => Err(PlanError::CaseOfEndpoint { item: planned.to_string() }),
+            None => Ok(plan),
+        }
     }
 
     /// The faults that strike in this place, with the same seed.
@@ -236,6 +260,17 @@ impl FromStr for FaultPlan {
 
 fn read<Value: FromStr>(item: &str, text: &str, wanted: &'static str) -> Result<Value, PlanError> {
     text.parse().map_err(|_| PlanError::Value { item: item.to_owned(), source: ValueError::new(text, wanted) })
+}
+
+/// The text of a file, a pipe or whatever else can be read, up to more than any plan has.
+fn read_plan(path: &Path) -> io::Result<String> {
+    const MOST: u64 = 64 * 1024;
+    let mut text = Vec::new();
+    File::open(path)?.take(MOST + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > MOST {
+        return Err(io::Error::other(format!("it is longer than the {} KiB of any plan", MOST / 1024)));
+    }
+    String::from_utf8(text).map_err(|_| io::Error::other("it is no text"))
 }
 
 /// Reads `name[=value][:key=value]*`.

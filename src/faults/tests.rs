@@ -210,3 +210,35 @@ proptest! {
         prop_assert_eq!(delay.to_string().parse::<Delay>().unwrap(), delay);
     }
 }
+
+#[test]
+fn a_plan_is_a_plan_also_where_a_file_has_its_name_and_a_file_is_read_whatever_kind_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let error = |path: &std::path::Path| FaultPlan::from_argument(path.to_str().unwrap()).unwrap_err().to_string();
+    assert!(error(directory.path()).contains("directory"), "{}", error(directory.path()));
+    assert!(error(std::path::Path::new("/dev/zero")).contains("longer than the 64 KiB"));
+    assert!(error(&directory.path().join("none")).contains("No such file"));
+    let pipe = directory.path().join("pipe");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).unwrap();
+    let writer = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || std::fs::write(pipe, "signal-twice,seed=3\n").unwrap()
+    });
+    assert_eq!(FaultPlan::from_argument(pipe.to_str().unwrap()).unwrap().to_string(), "signal-twice,seed=3");
+    writer.join().unwrap();
+}
+
+#[test]
+fn a_fault_for_cases_of_which_none_runs_is_idle() {
+    let idle = |plan: &str| plan.parse::<FaultPlan>().unwrap().idle(["nop", "fence-none"].into_iter()).map(ToString::to_string);
+    assert_eq!(idle("signal-twice:case=fence-*,packet-lost"), None);
+    assert_eq!(idle("packet-lost,signal-twice:case=nope-*").as_deref(), Some("signal-twice:case=nope-*"));
+}
+
+#[test]
+fn an_endpoint_is_given_what_strikes_it_and_nothing_for_cases_that_it_does_not_know() {
+    let of = |plan: &str| plan.parse::<FaultPlan>().unwrap().of_endpoint();
+    assert_eq!(of("worker-abort,signal-twice,seed=1").unwrap().unwrap().to_string(), "signal-twice,seed=1");
+    assert!(of("worker-abort:case=nop").unwrap().is_none());
+    assert!(of("signal-twice:case=nop").unwrap_err().to_string().contains("leave `:case=` out"));
+}

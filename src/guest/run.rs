@@ -77,8 +77,10 @@ pub struct GuestRequest {
     pub requester_enable: RequesterEnable,
     /// Whether the guest's runtime makes the endpoint a bus master.
     pub bus_master: BusMaster,
-    /// The fault plan that the endpoint is given.
+    /// The fault plan, as the report names it.
     pub injected: Option<String>,
+    /// What of it strikes the endpoint.
+    pub endpoint_plan: Option<String>,
     /// Set in every step's environment besides.
     pub environment: Vec<(String, String)>,
     /// What to run in it.
@@ -178,7 +180,7 @@ fn endpoint(request: &GuestRequest, socket: &Path) -> Command {
     ] {
         command.args([option, word]);
     }
-    if let Some(plan) = &request.injected {
+    if let Some(plan) = &request.endpoint_plan {
         command.args(["--inject", plan]);
     }
     command

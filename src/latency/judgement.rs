@@ -12,10 +12,23 @@ pub fn expected(mode: LatencyMode, of_completions: Expectation) -> Expectation {
     if mode == LatencyMode::Pingpong { Expectation::Completes } else { of_completions }
 }
 
-/// How a result stands.
+/// How a measurement that did not come to its end failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failing {
+    /// Nothing was missing but a completion: what the prediction is about.
+    CompletionLost,
+    /// By a known defect of the runtime.
+    Known,
+    /// In another way.
+    Otherwise,
+}
+
+/// How a result stands, `failing` so where it is no measurement.
 #[must_use]
-pub fn standing(expected: Expectation, result: &LatencyResult) -> Standing {
+pub fn standing(expected: Expectation, result: &LatencyResult, failing: Failing) -> Standing {
     match (result, expected) {
+        (LatencyResult::Hang { .. } | LatencyResult::NotMeasured { .. }, _) if failing == Failing::Known => Standing::Known,
+        (LatencyResult::Hang { .. }, _) if failing == Failing::Otherwise => Standing::Failed,
         (LatencyResult::Measured(_), Expectation::LosesCompletions) => Standing::Failed,
         (LatencyResult::Measured(_), _) => Standing::Passed,
         (LatencyResult::Hang { .. }, Expectation::Completes) => Standing::Failed,
@@ -174,7 +187,7 @@ pub(super) mod tests {
 
     pub(in crate::latency) fn run(atomics: AtomicsMode, expected: Expectation, result: LatencyResult) -> LatencyRun {
         let requester = RequesterReadback::Holds { enabled: atomics == AtomicsMode::On };
-        LatencyRun { atomics, requester, standing: standing(expected, &result), result }
+        LatencyRun { atomics, requester, standing: standing(expected, &result, Failing::CompletionLost), result }
     }
 
     fn code(runs: Vec<LatencyRun>) -> ExitCode {
@@ -208,6 +221,17 @@ pub(super) mod tests {
         assert_eq!(code(vec![run(AtomicsMode::Off, Expectation::Completes, hang()), on()]), ExitCode::CheckFailed);
         assert_eq!(code(vec![run(AtomicsMode::Off, Expectation::EitherWay, hang()), on()]), ExitCode::Pass);
         assert_eq!(code(Vec::new()), ExitCode::CheckFailed);
+    }
+
+    #[test]
+    fn only_a_lost_completion_is_as_predicted() {
+        let of = |failing| standing(Expectation::LosesCompletions, &hang(), failing);
+        assert_eq!(of(Failing::CompletionLost), Standing::AsPredicted);
+        assert_eq!(of(Failing::Otherwise), Standing::Failed);
+        assert_eq!(standing(Expectation::EitherWay, &hang(), Failing::Otherwise), Standing::Failed);
+        let nothing = LatencyResult::NotMeasured { reason: "known".to_owned() };
+        assert_eq!(standing(Expectation::Completes, &nothing, Failing::Known), Standing::Known);
+        assert_eq!(standing(Expectation::Completes, &nothing, Failing::Otherwise), Standing::Failed);
     }
 
     fn report(code: ExitCode, warnings: &[&str]) -> LatencyReport {

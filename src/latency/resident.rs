@@ -154,7 +154,7 @@ impl Resident {
             }
         }
         let milliseconds = self.patience.whole.as_millis();
-        Err(Stop::Lost(format!("no-effect: the running kernel did not answer the host's word within {milliseconds} ms")))
+        Err(Stop::Stalled(format!("no-effect: the running kernel did not answer the host's word within {milliseconds} ms")))
     }
 
     /// What it means that the read index does not pass the packet. A kernel that answers runs, whatever the read index says.
@@ -169,7 +169,7 @@ impl Resident {
             std::thread::yield_now();
         }
         let milliseconds = self.patience.whole.as_millis();
-        Stop::Lost(format!("packet-not-fetched: packet {index} was not taken within {milliseconds} ms"))
+        Stop::Stalled(format!("packet-not-fetched: packet {index} was not taken within {milliseconds} ms"))
     }
 
     /// The kernel polls, and has neither answered nor ended before it was called.
@@ -206,7 +206,7 @@ impl Resident {
 }
 
 fn gave_up() -> Stop {
-    Stop::Lost(format!("no-effect: the running kernel did not see the host's word in {MOST_POLLS} polls"))
+    Stop::Stalled(format!("no-effect: the running kernel did not see the host's word in {MOST_POLLS} polls"))
 }
 
 /// What is wrong with a kernel that has left `answer` and a signal of value `done` before it was called; `None` if nothing is.
@@ -234,7 +234,7 @@ impl Probe for Resident {
         self.index = loop {
             match self.queue.ring().submit(&self.packet) {
                 Ok(index) => break index,
-                Err(error) if begin.elapsed() > self.patience.whole => return Err(Stop::Lost(error.to_string())),
+                Err(error) if begin.elapsed() > self.patience.whole => return Err(Stop::Stalled(error.to_string())),
                 Err(_) => std::thread::yield_now(),
             }
         };
@@ -288,6 +288,6 @@ mod tests {
         };
         assert!(failure(0, 0).starts_with("false-completion: the signal of packet 3 holds 0"));
         assert!(failure(SAW_FLAG, 1).starts_with("wrong-value: the kernel of packet 3 answered 1"));
-        assert!(matches!(before_the_call(3, GAVE_UP, 0), Some(Stop::Lost(why)) if why.starts_with("no-effect: ")));
+        assert!(matches!(before_the_call(3, GAVE_UP, 0), Some(Stop::Stalled(why)) if why.starts_with("no-effect: ")));
     }
 }

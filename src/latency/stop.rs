@@ -8,9 +8,12 @@ use crate::hsa::HsaError;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(tag = "kind", content = "reason", rename_all = "kebab-case")]
 pub enum Stop {
-    /// A completion did not come: what was seen instead.
+    /// A completion did not come, and nothing else is missing: what was seen instead.
     #[error("{0}")]
     Lost(String),
+    /// Something before the completion did not come, which a path that stops AtomicOps does not explain: what was seen instead.
+    #[error("{0}")]
+    Stalled(String),
     /// The value came, and the host that slept for it was not woken.
     #[error("{0}")]
     WakeLost(String),

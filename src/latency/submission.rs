@@ -129,7 +129,7 @@ impl Lane {
 fn stuck(ran: Option<u64>, read_index: u64, full: &ReserveError) -> Stop {
     match ran.filter(|ran| read_index <= *ran) {
         Some(ran) => Stop::Failed(format!("wrong-value: the read index is {read_index} although packet {ran} ran")),
-        None => Stop::Lost(format!("packet-not-fetched: {full}")),
+        None => Stop::Stalled(format!("packet-not-fetched: {full}")),
     }
 }
 
@@ -384,7 +384,7 @@ impl Awaited<'_> {
             let taken = self.queue.read_index() > self.index;
             let waited = self.since.elapsed();
             if waited >= patience.whole || (taken && patience.quiet.is_some_and(|quiet| waited >= quiet)) {
-                return Err(Stop::Lost(self.loss(waited)));
+                return Err(self.loss(waited));
             }
             if self.signal.wait(fired, Deadline::after(SLICE), mode).is_satisfied() {
                 return Ok(Instant::now());
@@ -392,20 +392,22 @@ impl Awaited<'_> {
         }
     }
 
-    fn loss(&self, waited: Duration) -> String {
+    fn loss(&self, waited: Duration) -> Stop {
         let (read, index, value) = (self.queue.read_index(), self.index, self.signal.load());
         let milliseconds = waited.as_millis();
         if value != ARMED {
-            return format!(
+            return Stop::Stalled(format!(
                 "wrong-value: after {milliseconds} ms the signal of packet {index} holds {value} where it had to go from {ARMED} to {FIRED}"
-            );
+            ));
         }
         if read > index {
-            format!(
+            Stop::Lost(format!(
                 "completion-lost: packet {index} was taken (read index {read}), and after {milliseconds} ms its signal still holds {value}"
-            )
+            ))
         } else {
-            format!("packet-not-fetched: after {milliseconds} ms the read index is {read} and has not passed packet {index}")
+            Stop::Stalled(format!(
+                "packet-not-fetched: after {milliseconds} ms the read index is {read} and has not passed packet {index}"
+            ))
         }
     }
 }
@@ -450,7 +452,7 @@ mod tests {
         let full = ReserveError::Full { requested: 1, free: 0, capacity: 64, read_index: 5, write_index: 69 };
         assert_eq!(stuck(Some(5), 5, &full), Stop::Failed("wrong-value: the read index is 5 although packet 5 ran".to_owned()));
         for ran in [None, Some(4)] {
-            assert!(matches!(stuck(ran, 5, &full), Stop::Lost(why) if why.starts_with("packet-not-fetched: the queue is full")));
+            assert!(matches!(stuck(ran, 5, &full), Stop::Stalled(why) if why.starts_with("packet-not-fetched: the queue is full")));
         }
     }
 

@@ -6,12 +6,13 @@ use crate::faults::FaultPlan;
 use crate::report::latency::{
     LatencyDevice, LatencyReport, LatencyResult, LatencyRun, LatencySettings, LatencyWait, Measurement, TimerReport,
 };
-use crate::report::{BedKind, DocumentKind, Doorbell, Standing, Tool};
+use crate::report::{BedKind, DocumentKind, Doorbell, Tool};
 use crate::verify::supervision::{
     self, AgentSummary, Expectation, Heard, Job, Milliseconds, Pace, RunStart, Sleeping, Stage, Supervision, VerifyError, WorkerEnd,
 };
 
 use super::event::{LatencyEvent, LatencyPlan};
+use super::judgement::Failing;
 use super::request::LatencyRequest;
 use super::stop::Stop;
 use super::{Observer, atomics_effect, host, judgement, timer};
@@ -83,8 +84,8 @@ impl Bench<'_> {
             .into_iter()
             .map(|run| {
                 let expected = judgement::expected(self.settings.mode, run.expectation);
-                let (result, known) = run.outcome;
-                let standing = if known { Standing::Known } else { judgement::standing(expected, &result) };
+                let (result, failing) = if run.off_the_bus { gone(run.outcome) } else { run.outcome };
+                let standing = judgement::standing(expected, &result, failing);
                 LatencyRun { atomics: run.mode, requester: run.requester, standing, result }
             })
             .collect();
@@ -100,13 +101,13 @@ impl Bench<'_> {
         })
     }
 
-    /// One run; whether its failure is a known one of the runtime.
+    /// One run; how it failed, if it did.
     fn measure(
         &mut self,
         start: &RunStart<'_>,
         stage: &mut Stage<'_>,
         doorbell: &mut Option<Doorbell>,
-    ) -> Result<(LatencyResult, bool), VerifyError> {
+    ) -> Result<(LatencyResult, Failing), VerifyError> {
         let loses = judgement::expected(self.settings.mode, start.expectation) == Expectation::LosesCompletions;
         let plan = LatencyPlan {
             supervisor: std::process::id(),
@@ -150,28 +151,45 @@ impl Bench<'_> {
         Ok(self.result(said.into_inner(), &end, loses.then_some(start.reason)))
     }
 
-    fn result(&self, said: Said, end: &WorkerEnd, predicted: Option<&str>) -> (LatencyResult, bool) {
+    fn result(&self, said: Said, end: &WorkerEnd, predicted: Option<&str>) -> (LatencyResult, Failing) {
         let bed = self.supervision.bed().kind;
         if let Some(mut measurement) = said.measurement {
             measurement.samples_ns = said.samples;
             measurement.warnings.extend(judgement::plausibility(bed, self.settings, &measurement));
-            return (LatencyResult::Measured(measurement), false);
+            return (LatencyResult::Measured(measurement), Failing::Otherwise);
         }
         if let Some(reason) = said.refused {
-            return (LatencyResult::NotMeasured { reason }, false);
+            return (LatencyResult::NotMeasured { reason }, Failing::Otherwise);
         }
         match (said.stop, end) {
             (Some(Stop::Lost(what)), _) => {
                 let predicted = predicted.map(|reason| format!("; as predicted: {reason}")).unwrap_or_default();
-                (LatencyResult::Hang { reason: format!("{what}{predicted}") }, false)
+                (LatencyResult::Hang { reason: format!("{what}{predicted}") }, Failing::CompletionLost)
             }
+            (Some(Stop::Stalled(reason)), _) => (LatencyResult::Hang { reason }, Failing::Otherwise),
             (Some(Stop::WakeLost(what)), _) => match supervision::known_wake_loss(bed) {
-                Some(known) => (LatencyResult::NotMeasured { reason: format!("{what}: {known}") }, true),
-                None => (LatencyResult::Hang { reason: format!("wake-lost: {what}") }, false),
+                Some(known) => (LatencyResult::NotMeasured { reason: format!("{what}: {known}") }, Failing::Known),
+                None => (LatencyResult::Hang { reason: format!("wake-lost: {what}") }, Failing::Otherwise),
             },
-            (Some(Stop::Failed(reason)), _) => (LatencyResult::NotMeasured { reason }, false),
-            (None, WorkerEnd::Wedged { .. }) => (LatencyResult::Hang { reason: format!("runtime-wedged: {end}") }, false),
-            (None, WorkerEnd::Clean | WorkerEnd::Died { .. }) => (LatencyResult::NotMeasured { reason: end.to_string() }, false),
+            (Some(Stop::Failed(reason)), _) => (LatencyResult::NotMeasured { reason }, Failing::Otherwise),
+            (None, WorkerEnd::Wedged { .. }) => {
+                (LatencyResult::Hang { reason: format!("runtime-wedged: {end}") }, Failing::Otherwise)
+            }
+            (None, WorkerEnd::Clean | WorkerEnd::Died { .. }) => {
+                (LatencyResult::NotMeasured { reason: end.to_string() }, Failing::Otherwise)
+            }
+        }
+    }
+}
+
+/// What failed on a device that answers nothing any more: neither lost completions nor a known defect.
+fn gone((result, failing): (LatencyResult, Failing)) -> (LatencyResult, Failing) {
+    const GONE: &str = "the device has fallen off the bus: its config space reads all ones";
+    match result {
+        LatencyResult::Measured(_) => (result, failing),
+        LatencyResult::Hang { reason } => (LatencyResult::Hang { reason: format!("{reason}; {GONE}") }, Failing::Otherwise),
+        LatencyResult::NotMeasured { reason } => {
+            (LatencyResult::NotMeasured { reason: format!("{reason}; {GONE}") }, Failing::Otherwise)
         }
     }
 }

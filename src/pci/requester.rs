@@ -303,6 +303,12 @@ impl RequesterSwitch {
         if RequesterState::in_register(read_back) == state { Ok(Outcome::Holds) } else { Ok(Outcome::DidNotStick { read_back }) }
     }
 
+    /// Whether there is a journal to undo.
+    #[must_use]
+    pub fn is_changed(&self) -> bool {
+        self.changed == Changed::Journalled
+    }
+
     /// Puts back the original state and removes the journal. Does nothing when nothing was changed.
     ///
     /// # Errors

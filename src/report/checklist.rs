@@ -249,7 +249,7 @@ fn run_properties(run: &RunReport) -> Vec<(String, String)> {
 /// A failure that was predicted is one all the same where no other run decides: who waits for that signal hangs.
 fn case_check(case: &CaseReport, deciding: bool) -> Check {
     let failed = match case.outcome {
-        Outcome::WorkerCrashed { .. } | Outcome::RuntimeWedged => Ruling::Broken,
+        Outcome::WorkerCrashed { .. } | Outcome::RuntimeRefused { .. } | Outcome::RuntimeWedged => Ruling::Broken,
         _ => Ruling::Failed,
     };
     let ruling = match case.standing {

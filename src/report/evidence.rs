@@ -76,6 +76,9 @@ pub struct QueueEvidence {
     /// What rings it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub doorbell: Option<Doorbell>,
+    /// Whether the device was asked to stamp its packets with when they ran.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub stamped: bool,
     /// Name of the queue's error status, if it reported one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -124,6 +127,9 @@ pub struct UpdateEvidence {
     pub surplus: u64,
     /// Values whose 32-bit halves belong to different updates.
     pub torn: u64,
+    /// Updates of the device that show in the word, whatever its kernel's output says of them: the device made at least these.
+    #[serde(default, skip_serializing_if = "is_none_counted")]
+    pub by_device: u64,
 }
 
 impl UpdateEvidence {
@@ -156,8 +162,8 @@ pub enum Remedy {
     RingingAgain,
     /// Packets without effect were added, so that the doorbell took further values.
     RingingFurther,
-    /// The doorbell was rung with the next value; then a queue with a known last value was destroyed and another created in its place,
-    /// which heard nothing up to that value.
+    /// The doorbell was rung with further values, as many as the ring has room for; then a queue with a known last value was destroyed and
+    /// another created in its place, which heard nothing up to that value.
     RecyclingQueue,
 }
 

@@ -15,9 +15,9 @@ pub enum Outcome {
         /// When it fired, from the doorbell.
         after_ms: u64,
     },
-    /// The queue's read index did not move: the device never took the packet.
+    /// The queue's read index did not pass the packet, and nothing else shows that it ran: the device never took it.
     PacketNotFetched,
-    /// The packet was consumed, but the kernel's output is absent.
+    /// The packet was consumed, but the kernel's output is absent or not all there.
     NoEffect,
     /// The kernel's output (or the consumed packet) is there, but its completion signal did not fire.
     CompletionLost,
@@ -47,6 +47,11 @@ pub enum Outcome {
         /// The signal's or exit status' name.
         signal: String,
     },
+    /// The runtime, which had been opened before, would not be opened again or not find its device.
+    RuntimeRefused {
+        /// What it said.
+        reason: String,
+    },
     /// The case could not be tried here.
     Untestable {
         /// Why not.
@@ -71,6 +76,7 @@ impl Outcome {
             Self::QueueError { .. } => "queue-error",
             Self::RuntimeWedged => "runtime-wedged",
             Self::WorkerCrashed { .. } => "worker-crashed",
+            Self::RuntimeRefused { .. } => "runtime-refused",
             Self::Untestable { .. } => "untestable",
         }
     }
@@ -91,7 +97,7 @@ impl fmt::Display for Outcome {
             Self::FiredTwice { value } => write!(formatter, " (value {value})"),
             Self::QueueError { status } => write!(formatter, " ({status})"),
             Self::WorkerCrashed { signal } => write!(formatter, " ({signal})"),
-            Self::Untestable { reason } => write!(formatter, " ({reason})"),
+            Self::RuntimeRefused { reason } | Self::Untestable { reason } => write!(formatter, " ({reason})"),
             _ => Ok(()),
         }
     }

@@ -16,6 +16,8 @@ pub enum Suspect {
     WorkerFlooded,
     /// A call into the runtime does not return.
     RuntimeWedged,
+    /// The runtime would not be opened again.
+    RuntimeRefused,
     /// The queue reported an error that nobody provoked.
     QueueError,
     /// Bus Master Enable is clear in the device.
@@ -50,10 +52,10 @@ pub enum Suspect {
     OutputStale,
     /// The packet was taken, and its kernel left no trace of having run.
     KernelNotRun,
-    /// One packet decremented its signal more than once.
-    FiredTwice,
-    /// One decrement took another amount than 1.
+    /// One decrement took another amount than 1. It is named only where the amount shows.
     WrongDecrement,
+    /// One packet decremented its signal more than once; or once by 2, where nobody counts decrements.
+    FiredTwice,
     /// The decrement of the completion signal never arrived, and no register says why.
     DecrementLost,
     /// The completion arrived after its deadline.
@@ -69,11 +71,12 @@ pub enum Suspect {
 impl Suspect {
     /// Every suspect, the one that explains most first: where several cases of a run name different ones, the earliest here is
     /// the run's.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::DeviceGone,
         Self::WorkerCrashed,
         Self::WorkerFlooded,
         Self::RuntimeWedged,
+        Self::RuntimeRefused,
         Self::QueueError,
         Self::BusMasterDisabled,
         Self::RequesterDisabled,
@@ -91,8 +94,8 @@ impl Suspect {
         Self::OutputTorn,
         Self::OutputStale,
         Self::KernelNotRun,
-        Self::FiredTwice,
         Self::WrongDecrement,
+        Self::FiredTwice,
         Self::DecrementLost,
         Self::CompletionSlow,
         Self::EventLost,
@@ -108,6 +111,7 @@ impl Suspect {
             Self::WorkerCrashed => "worker-crashed",
             Self::WorkerFlooded => "worker-flooded",
             Self::RuntimeWedged => "runtime-wedged",
+            Self::RuntimeRefused => "runtime-refused",
             Self::QueueError => "queue-error",
             Self::BusMasterDisabled => "bus-master-disabled",
             Self::RequesterDisabled => "requester-disabled",

@@ -1,5 +1,6 @@
 //! What keeps a verification from being made.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use crate::pci::device_lock::LockError;
@@ -35,6 +36,14 @@ pub enum VerifyError {
         plan: String,
         /// What runs.
         case: &'static str,
+    },
+    /// A fault for cases that are not run.
+    #[error(
+        "the fault `{fault}` strikes none of the selected cases: select one that it names with `--case` (`--list` shows them), or change its `:case=`"
+    )]
+    IdleFault {
+        /// As the plan spells it.
+        fault: String,
     },
     /// The dump cannot be read or is malformed.
     #[error("cannot replay {path}: {reason}")]
@@ -91,12 +100,52 @@ pub enum VerifyError {
     /// The software GPU's machine cannot be laid out.
     #[error("cannot prepare the software GPU: {0}")]
     Bed(String),
-    /// The user interrupted; everything was put back.
-    #[error("interrupted by {signal}; AtomicOps were put back")]
+    /// The bit could not be put back after the runs.
+    #[error(
+        "AtomicOps of {device} could not be put back: {reason}; `aqlprobe atomics restore --journal {}` tries again{}",
+        journal.display(), beside(ended.as_deref())
+    )]
+    NotRestored {
+        /// The device.
+        device: String,
+        /// What failed.
+        reason: String,
+        /// What remembers the state that there was.
+        journal: PathBuf,
+        /// What the runs had ended with, if that is an error too.
+        ended: Option<String>,
+    },
+    /// The user interrupted; whatever was changed is as it was.
+    #[error("interrupted by {signal}{put_back}")]
     Interrupted {
         /// The signal's name.
         signal: &'static str,
+        /// What had to be put back.
+        put_back: PutBack,
     },
+}
+
+/// What an interrupted run has put back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PutBack {
+    /// Nothing: nothing had been switched.
+    Nothing,
+    /// AtomicOps.
+    AtomicOps,
+}
+
+impl fmt::Display for PutBack {
+    /// As the rest of a sentence.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => Ok(()),
+            Self::AtomicOps => formatter.write_str("; AtomicOps were put back"),
+        }
+    }
+}
+
+fn beside(ended: Option<&str>) -> String {
+    ended.map(|ended| format!(" (the run had ended with: {ended})")).unwrap_or_default()
 }
 
 impl VerifyError {
@@ -114,11 +163,15 @@ impl VerifyError {
             | Self::ReplayNeedsEmbedded { .. }
             | Self::InjectNeedsModel { .. }
             | Self::NothingToInject { .. }
+            | Self::IdleFault { .. }
             | Self::Replay { .. }
             | Self::NoSuchDevice { .. } => ExitCode::Usage,
-            Self::Requester { .. } | Self::Worker(_) | Self::WorkerDied { .. } | Self::Bed(_) | Self::Interrupted { .. } => {
-                ExitCode::CheckFailed
-            }
+            Self::NotRestored { .. }
+            | Self::Requester { .. }
+            | Self::Worker(_)
+            | Self::WorkerDied { .. }
+            | Self::Bed(_)
+            | Self::Interrupted { .. } => ExitCode::CheckFailed,
         }
     }
 }

@@ -18,6 +18,8 @@ pub struct WorkerPlan {
     pub runtime: PlannedRuntime,
     /// Position of the GPU among the runtime's GPU agents.
     pub agent: usize,
+    /// How many cases of the same row earlier workers have had: what is counted by cases goes on from there.
+    pub already: usize,
     /// Names of the cases, in order. None: only say which GPUs there are.
     pub cases: Vec<String>,
     /// How long to wait.
@@ -203,6 +205,7 @@ mod tests {
             supervisor: 42,
             runtime: PlannedRuntime::Library("/opt/rocm/lib/libhsa-runtime64.so.1".into()),
             agent: 1,
+            already: 0,
             cases: vec!["nop".to_owned(), "vector-copy".to_owned()],
             pace: Pace { timeout: Milliseconds(5_000), quiet: Some(Pace::QUIET) },
             fabric: None,

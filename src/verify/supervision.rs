@@ -24,7 +24,7 @@ use super::supervisor::{rocr_bed, session};
 use super::worker;
 
 pub use super::diagnose::Expectation;
-pub use super::error::VerifyError;
+pub use super::error::{PutBack, VerifyError};
 pub use super::event::{AgentSummary, Gate, Pace, PlannedRuntime};
 pub use super::facts::doorbell;
 pub use super::lab::{overshot, select_code};
@@ -196,19 +196,37 @@ impl Supervision {
         mut run: impl FnMut(RunStart<'_>, &mut Stage<'_>) -> Result<T, VerifyError>,
     ) -> Result<Vec<StateRun<T>>, VerifyError> {
         let survey = Survey::of(&self.bed, device);
-        let path = survey.path.as_ref().map_err(String::as_str);
         let mut switch = Switch::open(&self.bed, survey.bdf, &device.name, self.modes)?;
+        let runs = self.states(device, &survey, &mut switch, &mut run);
+        let (runs, _) = switch.conclude(runs, || self.bed.has_lost(survey.bdf))?;
+        Ok(runs)
+    }
+
+    fn states<T>(
+        &self,
+        device: &AgentSummary,
+        survey: &Survey,
+        switch: &mut Switch,
+        run: &mut dyn FnMut(RunStart<'_>, &mut Stage<'_>) -> Result<T, VerifyError>,
+    ) -> Result<Vec<StateRun<T>>, VerifyError> {
+        let path = survey.path.as_ref().map_err(String::as_str);
         let mut runs = Vec::new();
         for mode in self.modes {
             let mut requester = switch.enter(*mode, path)?;
-            let facts = RunFacts { mode: *mode, requester: &requester, path: path.ok(), prediction: &survey.prediction };
+            let facts = RunFacts {
+                mode: *mode,
+                requester: &requester,
+                path: path.ok(),
+                prediction: &survey.prediction,
+                own_packets: self.bed.own_packets(),
+            };
             let expectation = facts.expectation();
             let start = RunStart { device, mode: *mode, expectation, reason: &survey.prediction.reason };
-            let mut stage = Stage { supervision: self, switch: &mut switch, mode: *mode, requester: &mut requester };
+            let mut stage = Stage { supervision: self, switch: &mut *switch, mode: *mode, requester: &mut requester };
             let outcome = run(start, &mut stage)?;
-            runs.push(StateRun { mode: *mode, expectation, requester, outcome });
+            let off_the_bus = self.bed.has_lost(survey.bdf);
+            runs.push(StateRun { mode: *mode, expectation, requester, off_the_bus, outcome });
         }
-        switch.restore()?;
         Ok(runs)
     }
 }
@@ -222,6 +240,8 @@ pub struct StateRun<T> {
     pub expectation: Expectation,
     /// The state there was.
     pub requester: RequesterReadback,
+    /// Whether the device answered nothing any more afterwards.
+    pub off_the_bus: bool,
     /// The run's own result.
     pub outcome: T,
 }
@@ -279,7 +299,7 @@ impl Stage<'_> {
         loop {
             if let Some(signal) = self.supervision.interrupts.pending() {
                 worker.end(Duration::ZERO);
-                return Err(VerifyError::Interrupted { signal });
+                return Err(VerifyError::Interrupted { signal, put_back: PutBack::Nothing });
             }
             match worker.next(TICK) {
                 Some(Message::Event(event)) => {
@@ -350,5 +370,65 @@ pub fn hypervisor() -> Option<String> {
     match guest::detect(Path::new("/")) {
         Machine::Guest { hypervisor, .. } => Some(hypervisor.to_string()),
         Machine::BareMetal | Machine::Unknown => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pci::requester::journal_path;
+    use crate::pci::tree::Completers;
+    use crate::verify::supervisor::bed::Rules;
+    use crate::verify::supervisor::fixtures::{FIJI, founding_tree};
+
+    fn supervision(sysfs: crate::pci::sysfs::SysfsRoot) -> Supervision {
+        let report = BedReport { kind: BedKind::Hardware, runtime: "x".to_owned(), rocr: None, reason: None, replay: None };
+        let device = AgentSummary {
+            index: 0,
+            bdf: Some(FIJI.to_string()),
+            name: "Fiji".to_owned(),
+            gfx: "gfx803".to_owned(),
+            facts: Default::default(),
+        };
+        Supervision {
+            bed: ReadyBed::on(report, PlannedRuntime::Embedded, sysfs, Rules::Plain),
+            interrupts: Interrupts::raised(0),
+            runtime: RuntimeFacts::default(),
+            no_gpu: None,
+            devices: vec![device],
+            modes: &[AtomicsMode::On],
+        }
+    }
+
+    fn interrupted() -> VerifyError {
+        VerifyError::Interrupted { signal: "SIGINT", put_back: PutBack::Nothing }
+    }
+
+    #[test]
+    fn an_interrupted_run_says_that_the_bit_is_back_once_it_is() {
+        let (_tree, sysfs) = founding_tree(Completers::Both);
+        let before = std::fs::read(sysfs.config_file(&FIJI)).unwrap();
+        let supervision = supervision(sysfs.clone());
+        let error = supervision.each_state(&supervision.devices()[0], |_, _| Err::<(), _>(interrupted())).unwrap_err();
+        assert_eq!(error.to_string(), "interrupted by SIGINT; AtomicOps were put back");
+        assert_eq!(std::fs::read(sysfs.config_file(&FIJI)).unwrap(), before);
+    }
+
+    #[test]
+    fn an_interrupted_run_whose_bit_is_not_back_says_so_and_how_to_try_again() {
+        let (_tree, sysfs) = founding_tree(Completers::Both);
+        let (config, journal) = (sysfs.config_file(&FIJI), journal_path(&sysfs, &FIJI));
+        let supervision = supervision(sysfs);
+        let run = |_: RunStart<'_>, _: &mut Stage<'_>| {
+            std::fs::write(&config, [0; 16]).unwrap();
+            Err::<(), _>(interrupted())
+        };
+        let error = supervision.each_state(&supervision.devices()[0], run).unwrap_err();
+        let text = error.to_string();
+        let again = format!("`aqlprobe atomics restore --journal {}`", journal.display());
+        assert!(text.starts_with("AtomicOps of 0000:0b:00.0 could not be put back") && text.contains(&again), "{text}");
+        assert!(text.contains("interrupted by SIGINT") && !text.contains("were put back"), "{text}");
+        assert_eq!(error.exit_code(), ExitCode::CheckFailed);
+        assert!(journal.exists());
     }
 }

@@ -150,6 +150,14 @@ impl WorkerFaults {
         Self(FaultPlan::of_environment().ok().flatten().and_then(|plan| Injector::new(&plan, Place::Worker)))
     }
 
+    /// Counts opportunities that were another worker's.
+    pub fn skip(&self, opportunities: usize) {
+        let Some(faults) = &self.0 else { return };
+        for _ in 0..opportunities {
+            let _ = faults.strike(Some);
+        }
+    }
+
     /// Goes wrong, if this is the time for it.
     ///
     /// # Errors
@@ -205,6 +213,7 @@ fn summary(index: usize, agent: &Agent) -> AgentSummary {
 fn run_cases(plan: &WorkerPlan, lab: &Lab, events: &mut Events<WorkerEvent>) -> io::Result<()> {
     let mut losses = 0;
     let faults = WorkerFaults::of_environment();
+    faults.skip(plan.already);
     for name in &plan.cases {
         events.send(&WorkerEvent::CaseStarted { name: name.clone() })?;
         faults.strike(events)?;

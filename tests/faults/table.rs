@@ -13,9 +13,10 @@ pub fn markdown(found: &[(&Row, Diagnoses)]) -> String {
     let mut text = String::from(
         "# Faults and the causes that are named for them\n\n\
          Written by `tests/faults/run --write`, held by `tests/faults/run`. Every fault is injected into the software GPU (no hardware was\n\
-         tested), in every case of its row, with AtomicOps on. A row says in how many cases which cause was named; **bold** is the fault's\n\
-         own. `passed`: the case cannot see the fault. Every other entry is explained below, or `tests/faults/run` fails.\n\n\
-         | fault | cause named | passed | confused with |\n|---|---|---|---|\n",
+         tested), in every case of its row, with AtomicOps on where a row says nothing else. A row says in how many cases which cause was\n\
+         named, and which one for the device; **bold** is the fault's own. `passed`: the case cannot see the fault. Every other entry is\n\
+         explained below, or `tests/faults/run` fails.\n\n\
+         | fault | cause named | passed | confused with | the device |\n|---|---|---|---|---|\n",
     );
     let mut bed = Bed::Embedded;
     for (row, diagnoses) in found {
@@ -26,10 +27,10 @@ pub fn markdown(found: &[(&Row, Diagnoses)]) -> String {
                 Bed::Rocr => "\nThrough AMD's unmodified runtime (ROCr 7.2.4, the rocr-model bed):\n\n",
                 Bed::Guest => "\nIn a Linux guest, through vfio-pci (the guest bed):\n\n",
             });
-            text.push_str("| fault | cause named | passed | confused with |\n|---|---|---|---|\n");
+            text.push_str("| fault | cause named | passed | confused with | the device |\n|---|---|---|---|---|\n");
         }
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-        diagnoses.values().for_each(|suspect| *counts.entry(suspect).or_default() += 1);
+        diagnoses.cases.values().for_each(|suspect| *counts.entry(suspect).or_default() += 1);
         let own = counts.remove(row.cause).unwrap_or_default();
         let passed = counts.remove("passed").unwrap_or_default();
         let others: Vec<String> = counts.iter().map(|(suspect, count)| format!("{suspect} {count}")).collect();
@@ -39,14 +40,20 @@ pub fn markdown(found: &[(&Row, Diagnoses)]) -> String {
         } else {
             (own.to_string(), passed.to_string(), others)
         };
-        text.push_str(&format!("| `{}` | **{}** {own} | {passed} | {others} |\n", row.fault, row.cause));
+        let device = match (row.by_chance, diagnoses.device == row.cause) {
+            (true, _) => BY_CHANCE.to_owned(),
+            (false, true) => format!("**{}**", diagnoses.device),
+            (false, false) => diagnoses.device.clone(),
+        };
+        let state = state(row);
+        text.push_str(&format!("| `{}`{state} | **{}** {own} | {passed} | {others} | {device} |\n", row.fault, row.cause));
     }
     text.push_str("\n## Case by case\n\nWhat is not listed names the fault's own cause.\n\n| fault | case | diagnosis | why |\n|---|---|---|---|\n");
     for (row, diagnoses) in found.iter().filter(|(row, _)| !row.by_chance) {
-        for (case, suspect) in diagnoses.iter().filter(|(_, suspect)| *suspect != row.cause) {
+        for (case, suspect) in diagnoses.cases.iter().filter(|(_, suspect)| *suspect != row.cause) {
             let why = row.explanation(case, suspect).unwrap_or("NOT EXPLAINED");
             let bed = if row.bed == Bed::Embedded { String::new() } else { format!(" ({})", row.bed.name()) };
-            text.push_str(&format!("| `{}`{bed} | {case} | {suspect} | {why} |\n", row.fault));
+            text.push_str(&format!("| `{}`{}{bed} | {case} | {suspect} | {why} |\n", row.fault, state(row)));
         }
     }
     text.push_str("\n## What chance decides\n\n");
@@ -61,6 +68,11 @@ pub fn markdown(found: &[(&Row, Diagnoses)]) -> String {
     }
     text.push_str("```\n");
     text
+}
+
+/// The state of AtomicOps where it is not the usual one.
+fn state(row: &Row) -> String {
+    if row.atomics == "on" { String::new() } else { format!(", AtomicOps {}", row.atomics) }
 }
 
 /// Stands before what is generated and behind it; whatever else the file has is written by hand.

@@ -82,6 +82,7 @@ pub fn founding_evidence(after: i64, fabric: FabricCounters) -> Evidence {
             read_index: 1,
             header: 0x1502,
             doorbell: Some(Doorbell::Register),
+            stamped: true,
             error: None,
         }),
         output: Some(OutputEvidence { elements: WORK_ITEMS, right: WORK_ITEMS, ..OutputEvidence::default() }),
@@ -249,6 +250,7 @@ pub fn hardware_with_every_outcome() -> Report {
         (Outcome::QueueError { status: "HSA_STATUS_ERROR_ILLEGAL_INSTRUCTION".to_owned() }, Standing::Failed),
         (Outcome::RuntimeWedged, Standing::Failed),
         (Outcome::WorkerCrashed { signal: "SIGSEGV".to_owned() }, Standing::Failed),
+        (Outcome::RuntimeRefused { reason: "HSA_STATUS_ERROR_OUT_OF_RESOURCES".to_owned() }, Standing::Failed),
         (Outcome::Untestable { reason: "no code object for gfx999".to_owned() }, Standing::Skipped),
     ];
     let cases = outcomes

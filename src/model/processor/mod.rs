@@ -108,6 +108,12 @@ impl Ticket {
         signal::complete(bus, handle, times, Delivery::with(faults), host).map_err(|fault| self.failed(fault.into()))
     }
 
+    /// Says when the packet ran, if it ends now and anybody will ask.
+    fn stamp(&self, bus: &Bus<'_>) -> Result<(), Failure> {
+        let Some((handle, times)) = self.completion.zip(self.times()) else { return Ok(()) };
+        signal::stamp(bus, handle, times).map_err(|fault| self.failed(fault.into()))
+    }
+
     fn failed(&self, refusal: Refusal) -> Failure {
         Failure { packet_index: self.packet_index, kernel_object: self.kernel_object, refusal }
     }
@@ -401,7 +407,7 @@ impl QueueProcessor {
     /// Completes a packet, or makes a note of it where the completion is to be late.
     fn complete(&mut self, ticket: Ticket, bus: &Bus<'_>, bench: &mut Workbench) -> Result<(), Failure> {
         match bus.faults() {
-            Some(faults) if ticket.completion.is_some() && self.late.take(ticket, faults) => Ok(()),
+            Some(faults) if ticket.completion.is_some() && self.late.take(ticket, faults) => ticket.stamp(bus),
             faults => ticket.complete(bus, faults, &mut bench.host),
         }
     }

@@ -132,8 +132,7 @@ pub(super) fn complete(
     bus.memory.fetch_for_writing(signal + VALUE);
     let event = Event::of(&bus.memory, signal, host.protocol().events)?.filter(|_| delivery.raises_event);
     if let Some(times) = times {
-        bus.memory.store_u64(signal + START, times.start)?;
-        bus.memory.store_u64(signal + END, times.end)?;
+        stamp(bus, signal, times)?;
     }
     let addend = delivery.decrement.wrapping_neg().cast_unsigned();
     for _ in 0..delivery.times {
@@ -149,6 +148,12 @@ pub(super) fn complete(
         }
     }
     Ok(())
+}
+
+/// Writes when a packet ran.
+pub(super) fn stamp(bus: &Bus<'_>, signal: GpuVa, times: Times) -> Result<(), MemoryFault> {
+    bus.memory.store_u64(signal + START, times.start)?;
+    bus.memory.store_u64(signal + END, times.end)
 }
 
 /// Tells the host something through a queue's inactive signal: a plain write, which needs no AtomicOps, and then the signal's

@@ -134,7 +134,7 @@ fn verdict(context: &mut Context<'_>, completed: Step<()>, updates: UpdateEviden
     if updates.is_exact() {
         return completed;
     }
-    let UpdateEvidence { made, missing, surplus, torn } = updates;
+    let UpdateEvidence { made, missing, surplus, torn, .. } = updates;
     let what = match updates {
         UpdateEvidence { torn: 1.., .. } => format!("{torn} values are made of halves of different updates"),
         UpdateEvidence { surplus: 1.., .. } => format!("{surplus} updates more than the {made} that were made"),
@@ -151,8 +151,11 @@ fn verdict(context: &mut Context<'_>, completed: Step<()>, updates: UpdateEviden
 
 /// What a sum comes to that had to be `wanted`. A carry that does not reach the upper half of a 64-bit word leaves the lower one
 /// right.
-fn summed(made: u64, wanted: u64, found: u64) -> UpdateEvidence {
-    let exact = UpdateEvidence { made, ..UpdateEvidence::default() };
+/// Nobody takes updates of the host away, so what is more than those is the device's.
+fn summed(host: u64, device: u64, start: u64, found: u64) -> UpdateEvidence {
+    let (made, wanted) = (host + device, start + host + device);
+    let by_device = found.saturating_sub(start + host).min(SUM_AT_MOST);
+    let exact = UpdateEvidence { made, by_device, ..UpdateEvidence::default() };
     match wanted.wrapping_sub(found) {
         0 => exact,
         _ if wanted as u32 == found as u32 => UpdateEvidence { torn: 1, ..exact },
@@ -160,6 +163,9 @@ fn summed(made: u64, wanted: u64, found: u64) -> UpdateEvidence {
         _ => UpdateEvidence { surplus: found - wanted, ..exact },
     }
 }
+
+/// A difference beyond this is no sum of updates.
+const SUM_AT_MOST: u64 = 1 << 32;
 
 /// Why a loss says nothing about the GPU where the processor's own updates are not atomic.
 const PLAIN: &str = "This guest has one processor, translated by QEMU's TCG, which makes plain instructions of the processor's atomic ones: \
@@ -205,7 +211,7 @@ fn fetch_add(context: &mut Context<'_>, width: Width) -> Step<()> {
     if longer.is_some() {
         context.note(format!("{} of {} increments arrived", found.wrapping_sub(start), wanted - start));
     }
-    verdict(context, contest.completed, summed(contest.host + device, wanted, found), &detail)
+    verdict(context, contest.completed, summed(contest.host, device, start, found), &detail)
 }
 
 pub fn swap_32(context: &mut Context<'_>) -> Step<()> {
@@ -251,7 +257,7 @@ fn swap(context: &mut Context<'_>, width: Width) -> Step<()> {
         .chain((0..contest.host).map(|token| host_first + token));
     let host_seen = host_seen.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     let came_out = (0..tokens).map(|position| element(&seen, position, width)).chain(host_seen).chain([width.cell(&cell).load()]);
-    let updates = exchanged(went_in, came_out);
+    let updates = exchanged(went_in, came_out, |token| (device_first..device_first + tokens as u64).contains(&token));
     verdict(context, contest.completed, updates, "every token that was swapped in must come out once")
 }
 
@@ -278,20 +284,25 @@ fn returned_tokens(seen: &Arc<Buffer>, count: usize, width: Width) -> OutputEvid
 
 /// What became of the tokens that went in: each must come out once. A stranger whose halves belong to two of them is torn; any other
 /// stranger is what a dropped operation returned, and its token is missing.
-fn exchanged(went_in: impl Iterator<Item = u64>, came_out: impl Iterator<Item = u64>) -> UpdateEvidence {
+fn exchanged(
+    went_in: impl Iterator<Item = u64>,
+    came_out: impl Iterator<Item = u64>,
+    of_the_device: impl Fn(u64) -> bool,
+) -> UpdateEvidence {
     let mut balance: HashMap<u64, i64> = HashMap::new();
     went_in.for_each(|token| *balance.entry(token).or_default() += 1);
     let made: i64 = balance.values().sum();
     let (lows, highs): (HashSet<u64>, HashSet<u64>) = balance.keys().map(|token| (token & LOW, token >> 32)).unzip();
-    let mut torn = 0;
+    let (mut torn, mut by_device) = (0, 0);
     for token in came_out {
+        by_device += u64::from(of_the_device(token));
         match balance.get_mut(&token) {
             Some(left) => *left -= 1,
             None => torn += u64::from(lows.contains(&(token & LOW)) && highs.contains(&(token >> 32))),
         }
     }
     let sum_of = |wanted: fn(i64) -> i64| balance.values().filter_map(|left| u64::try_from(wanted(*left)).ok()).sum();
-    UpdateEvidence { made: made.unsigned_abs(), missing: sum_of(|left| left), surplus: sum_of(|left| -left), torn }
+    UpdateEvidence { made: made.unsigned_abs(), missing: sum_of(|left| left), surplus: sum_of(|left| -left), torn, by_device }
 }
 
 const LOW: u64 = 0xffff_ffff;
@@ -349,7 +360,7 @@ fn compare_swap(context: &mut Context<'_>, width: Width) -> Step<()> {
     let (wanted, found) = (START + host + device, width.cell(&counter).load());
     let detail =
         format!("the device's CAS succeeded {device} times and the host's {host} on {START}, which makes {wanted}; found {found}");
-    verdict(context, contest.completed, summed(host + device, wanted, found), &detail)?;
+    verdict(context, contest.completed, summed(host, device, START, found), &detail)?;
     if device == 0 { Err(Stop::wrong(format!("not one of the device's {asked} increments by CAS succeeded"))) } else { Ok(()) }
 }
 
@@ -358,7 +369,7 @@ mod tests {
     use super::*;
 
     fn tokens(went_in: &[u64], came_out: &[u64]) -> UpdateEvidence {
-        exchanged(went_in.iter().copied(), came_out.iter().copied())
+        exchanged(went_in.iter().copied(), came_out.iter().copied(), |_| false)
     }
 
     #[test]
@@ -375,18 +386,30 @@ mod tests {
     }
 
     #[test]
+    fn a_token_of_the_device_that_came_out_shows_that_its_kernel_ran() {
+        let updates = exchanged([1, 2, 3].into_iter(), [1, 3].into_iter(), |token| token >= 3);
+        assert_eq!(updates, UpdateEvidence { made: 3, missing: 1, by_device: 1, ..UpdateEvidence::default() });
+    }
+
+    #[test]
+    fn increments_of_the_host_alone_are_none_of_the_device() {
+        assert_eq!(summed(500, 0, 3, 503), UpdateEvidence { made: 500, ..UpdateEvidence::default() });
+        assert_eq!(summed(500, 0, 3, 603), UpdateEvidence { made: 500, surplus: 100, by_device: 100, ..UpdateEvidence::default() });
+    }
+
+    #[test]
     fn a_token_made_of_the_halves_of_two_others_is_torn() {
         let torn = tokens(&[0x5_0000_0001, 0x6_0000_0002], &[0x5_0000_0002, 0x6_0000_0001]);
-        assert_eq!(torn, UpdateEvidence { made: 2, missing: 2, surplus: 0, torn: 2 });
+        assert_eq!(torn, UpdateEvidence { made: 2, missing: 2, surplus: 0, torn: 2, by_device: 0 });
     }
 
     #[test]
     fn a_sum_is_exact_short_long_or_lacks_a_carry() {
-        let exact = UpdateEvidence { made: 10, ..UpdateEvidence::default() };
-        assert_eq!(summed(10, 17, 17), exact);
-        assert_eq!(summed(10, 17, 13), UpdateEvidence { missing: 4, ..exact });
-        assert_eq!(summed(10, 17, 21), UpdateEvidence { surplus: 4, ..exact });
-        assert_eq!(summed(10, 0x1_0000_0005, 5), UpdateEvidence { torn: 1, ..exact });
+        let exact = UpdateEvidence { made: 10, by_device: 6, ..UpdateEvidence::default() };
+        assert_eq!(summed(4, 6, 7, 17), exact);
+        assert_eq!(summed(4, 6, 7, 13), UpdateEvidence { missing: 4, by_device: 2, ..exact });
+        assert_eq!(summed(4, 6, 7, 21), UpdateEvidence { surplus: 4, by_device: 10, ..exact });
+        assert_eq!(summed(4, 6, 0xffff_fffb, 5), UpdateEvidence { torn: 1, by_device: 0, ..exact });
     }
 
     #[test]

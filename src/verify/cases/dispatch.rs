@@ -87,7 +87,7 @@ fn fence(context: &mut Context<'_>, scope: FenceScope) -> Step<()> {
     }
     let header = system_header().barrier(crate::aql::BarrierBit::Set);
     let index = context.submit(&queue, &BarrierAnd::new(header, [0; BARRIER_DEPENDENCIES], signal.handle()))?;
-    context.complete(&Completion { signal: &signal, before: 1, expected: 0, queue: &queue, index, output: &output })
+    context.complete_behind(&Completion { signal: &signal, before: 1, expected: 0, queue: &queue, index, output: &output })
 }
 
 /// Sums through LDS with workgroup barriers.

@@ -129,8 +129,7 @@ fn silent(context: &mut Context<'_>, asked: &Asked<'_>, answered: bool, seen: Ou
     if queue.read_index() > index {
         return Stop(Outcome::NoEffect);
     }
-    context.prod(queue, index);
-    Stop(Outcome::PacketNotFetched)
+    context.not_taken(queue, index)
 }
 
 /// The packet of a round.

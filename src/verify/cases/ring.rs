@@ -116,7 +116,7 @@ pub fn multi_producer(context: &mut Context<'_>) -> Step<()> {
     }
     let index = context.submit(&queue, &BarrierAnd::new(ordered_header(), [0; BARRIER_DEPENDENCIES], done.handle()))?;
     let output = || compare_marks(&cells, PRODUCERS * EACH);
-    context.complete(&Completion { signal: &done, before: 1, expected: 0, queue: &queue, index, output: &output })
+    context.complete_behind(&Completion { signal: &done, before: 1, expected: 0, queue: &queue, index, output: &output })
 }
 
 /// A packet of a reserved type must stop the queue with the error that names it.
@@ -133,10 +133,7 @@ pub fn invalid_packet(context: &mut Context<'_>) -> Step<()> {
         Some(Status::InvalidPacketFormat) => Ok(()),
         Some(status) => Err(Stop(Outcome::QueueError { status: status.to_string() })),
         None if !reported && queue.read_index() > index => Err(Stop(Outcome::NoEffect)),
-        None => {
-            context.prod(&queue, index);
-            Err(Stop(Outcome::PacketNotFetched))
-        }
+        None => Err(context.not_taken(&queue, index)),
     }
 }
 
@@ -147,7 +144,7 @@ pub fn queue_recycle(context: &mut Context<'_>) -> Step<()> {
     for (position, mut packet) in packets.into_iter().enumerate() {
         let done = context.signal(1)?;
         packet.completion_signal = done.handle();
-        let queue: Queue = context.queue(64, QueueKind::Single)?;
+        let queue = context.queue(64, QueueKind::Single)?;
         let index = context.submit(&queue, &packet)?;
         // Only its own mark: those of earlier queues would make a packet that nobody takes look like one that ran in part.
         let output = || tally(1, |_| Element::of_mark(cells.u32s()[position].load(Ordering::Acquire)));

@@ -120,7 +120,8 @@ pub fn signal_from_kernel(context: &mut Context<'_>) -> Step<()> {
 /// What a kernel's updates of `amount` each come to, which had to bring `before` down to 0.
 fn left_of_countdown(before: i64, amount: i64, left: i64) -> UpdateEvidence {
     let made = (before / amount).unsigned_abs();
-    let exact = UpdateEvidence { made, ..UpdateEvidence::default() };
+    let by_device = u64::try_from((before - left) / amount).unwrap_or(0).min(made);
+    let exact = UpdateEvidence { made, by_device, ..UpdateEvidence::default() };
     match left {
         0 => exact,
         left if left as u32 == 0 => UpdateEvidence { torn: 1, ..exact },
@@ -233,9 +234,9 @@ mod tests {
 
     #[test]
     fn a_countdown_is_exact_short_torn_or_made_twice() {
-        let exact = UpdateEvidence { made: 64, ..UpdateEvidence::default() };
+        let exact = UpdateEvidence { made: 64, by_device: 64, ..UpdateEvidence::default() };
         assert_eq!(left_of_countdown(192, 3, 0), exact);
-        assert_eq!(left_of_countdown(192, 3, 6), UpdateEvidence { missing: 2, ..exact });
+        assert_eq!(left_of_countdown(192, 3, 6), UpdateEvidence { missing: 2, by_device: 62, ..exact });
         assert_eq!(left_of_countdown(192, 3, -192), UpdateEvidence { surplus: 64, ..exact });
         assert_eq!(left_of_countdown(192, 3, -1 << 32), UpdateEvidence { torn: 1, ..exact });
     }

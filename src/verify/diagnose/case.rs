@@ -69,7 +69,7 @@ mod tests {
     use super::*;
     use crate::report::{PathCapability, PathReport, Prediction, RequesterReadback};
     use crate::verify::diagnose::fixtures::{holds, path, prediction};
-    use crate::verify::diagnose::{COMPLETES, COMPLETION_LOST, UNKNOWN};
+    use crate::verify::diagnose::{COMPLETES, COMPLETION_LOST, OwnPackets, UNKNOWN};
 
     struct Bench {
         requester: RequesterReadback,
@@ -83,7 +83,13 @@ mod tests {
         }
 
         fn facts(&self, mode: AtomicsMode) -> RunFacts<'_> {
-            RunFacts { mode, requester: &self.requester, path: Some(&self.path), prediction: &self.prediction }
+            RunFacts {
+                mode,
+                requester: &self.requester,
+                path: Some(&self.path),
+                prediction: &self.prediction,
+                own_packets: OwnPackets::None,
+            }
         }
 
         fn standing(&self, mode: AtomicsMode, without: WithoutAtomics, outcome: &Outcome) -> Standing {

@@ -1,15 +1,16 @@
 //! The most likely cause of an outcome: a word and a sentence.
 //!
 //! The outcome says what the host saw first. The cause follows from everything else that was seen: what was counted outweighs what
-//! was read in registers, and what was read outweighs what is likely. `tests/faults` provokes every cause and holds the one named
-//! here against it.
+//! was read in registers, and what was read outweighs what is likely. `tests/faults` provokes what a fault can provoke and holds the cause
+//! named here against it; the tests beside this file do so for the rest: Bus Master, an unreadable path, a runtime that refuses, a wrong
+//! prediction.
 
 use crate::report::{
-    Bit, Evidence, FabricCounters, HopReport, HopRole, Outcome, OutputEvidence, PathReport, Remedy, SignalEvidence, Suspect,
-    UpdateEvidence,
+    Bit, Evidence, FabricCounters, HopReport, HopRole, Outcome, OutputEvidence, PathReport, Remedy, SecondLook, SignalEvidence,
+    Suspect, UpdateEvidence,
 };
 
-use super::{Expectation, RunFacts};
+use super::{Expectation, OwnPackets, RunFacts};
 
 /// A cause in a word and in a sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,8 +30,9 @@ impl Cause {
 /// The most likely cause of an outcome; `None` where nothing is wrong or nothing was tried.
 #[must_use]
 pub fn cause(facts: &RunFacts<'_>, outcome: &Outcome, evidence: &Evidence) -> Option<Cause> {
-    let dispatch_failed = !matches!(outcome, Outcome::Completed | Outcome::Untestable { .. } | Outcome::WorkerCrashed { .. });
-    if evidence.off_the_bus && dispatch_failed {
+    // A worker that dies because its device is gone is an effect; one that was killed for what it wrote is not.
+    let of_the_device = evidence.flood_bytes.is_none() && !matches!(outcome, Outcome::Completed | Outcome::Untestable { .. });
+    if evidence.off_the_bus && of_the_device {
         return Some(Cause::new(
             Suspect::DeviceGone,
             "the device has fallen off the bus: its config space reads all ones, so it answers nothing any more (power, link, a reset \
@@ -50,11 +52,7 @@ pub fn cause(facts: &RunFacts<'_>, outcome: &Outcome, evidence: &Evidence) -> Op
             format!("the completion took {after_ms} ms: the device is slow, shared or busy; a longer --timeout accepts it"),
         ),
         Outcome::PacketNotFetched => not_fetched(facts, evidence),
-        Outcome::NoEffect => Cause::new(
-            Suspect::KernelNotRun,
-            "the packet was consumed but the kernel left no trace: its code object, its arguments or the memory it writes are not what \
-             the device sees; the kernel log may name a fault",
-        ),
+        Outcome::NoEffect => no_effect(evidence),
         Outcome::CompletionLost => lost(facts, evidence),
         Outcome::FalseCompletion => false_completion(evidence),
         Outcome::WakeLost => Cause::new(
@@ -76,25 +74,36 @@ pub fn cause(facts: &RunFacts<'_>, outcome: &Outcome, evidence: &Evidence) -> Op
             Cause::new(Suspect::QueueError, format!("the queue stopped with {status}, which this case does not provoke"))
         }
         Outcome::RuntimeWedged => wedged(facts, evidence),
+        Outcome::RuntimeRefused { reason } => Cause::new(
+            Suspect::RuntimeRefused,
+            format!(
+                "the runtime had listed this device and then would not be opened again ({reason}): the driver has lost the device or has \
+                 none of its queues or memory left; the kernel log may tell"
+            ),
+        ),
         Outcome::WorkerCrashed { signal } => crashed(evidence, signal),
     })
 }
 
-/// A runtime dispatches packets of its own (ROCr: to invalidate code caches) and waits for their signals without a bound.
+/// A runtime may dispatch packets of its own (ROCr: to invalidate code caches) and wait for their signals without a bound. What stops
+/// AtomicOps is to blame where it did stop some, or where nobody counts and the runtime may have sent some.
 fn wedged(facts: &RunFacts<'_>, evidence: &Evidence) -> Cause {
     const WEDGED: &str = "a call into the runtime did not return before its deadline, and the process had to be killed";
-    match stopped(facts, evidence) {
+    let stopped = stopped(facts, evidence);
+    let uncounted = evidence.fabric.is_none() && facts.own_packets == OwnPackets::None;
+    match stopped.as_ref().filter(|_| !uncounted) {
         Some(cause) => Cause {
             sentence: format!(
                 "{}; {WEDGED}: what the runtime waits for in it is most likely a signal of its own packets",
                 cause.sentence
             ),
-            ..cause
+            suspect: cause.suspect,
         },
-        None => Cause::new(
-            Suspect::RuntimeWedged,
-            format!("{WEDGED}: the runtime or the kernel driver waits for the device without a bound"),
-        ),
+        None => {
+            let beside = stopped.map(|cause| format!("; beside that, {}", cause.sentence)).unwrap_or_default();
+            let sentence = format!("{WEDGED}: the runtime or the kernel driver waits for the device without a bound{beside}");
+            Cause::new(Suspect::RuntimeWedged, sentence)
+        }
     }
 }
 
@@ -125,7 +134,8 @@ fn not_fetched(facts: &RunFacts<'_>, evidence: &Evidence) -> Cause {
             "Bus Master Enable is clear in the device: it may not read host memory, so it cannot fetch packets",
         );
     }
-    match evidence.second_look.filter(|look| look.taken).map(|look| look.after) {
+    let told = |look: &SecondLook| look.taken || look.after == Remedy::RecyclingQueue;
+    match evidence.second_look.filter(told).map(|look| look.after) {
         Some(Remedy::RingingAgain) => Cause::new(
             Suspect::DoorbellLost,
             "the device took the packet once its doorbell was rung again: the first write to the doorbell did not \
@@ -138,8 +148,8 @@ fn not_fetched(facts: &RunFacts<'_>, evidence: &Evidence) -> Cause {
         ),
         Some(Remedy::RecyclingQueue) => Cause::new(
             Suspect::DoorbellStale,
-            "the device took the packet only when the next one brought the doorbell beyond its value, and a queue made for comparison in the \
-             place of another heard nothing up to what that other had been told: a slot still holds what an earlier queue had written",
+            "the device did not take the packet when its doorbell was rung, and a queue made for comparison in the place of another heard \
+             nothing up to what that other had been told: a slot still holds what an earlier queue had written",
         ),
         Some(Remedy::Waiting) => Cause::new(
             Suspect::CompletionSlow,
@@ -153,11 +163,59 @@ fn not_fetched(facts: &RunFacts<'_>, evidence: &Evidence) -> Cause {
     }
 }
 
+/// The packet was consumed, its signal did not fire, and its output is not all there.
+fn no_effect(evidence: &Evidence) -> Cause {
+    let output = evidence.output.unwrap_or_default();
+    let OutputEvidence { elements, right, wrong, torn, .. } = output;
+    let missing = elements - right;
+    let later = evidence.second_look.and_then(|look| look.output).map_or(0, |output| output.right);
+    if later > right {
+        return Cause::new(
+            Suspect::CompletionSlow,
+            format!(
+                "the kernel was still at work: {right} of {elements} elements of its output were there at the deadline, and {later} a moment \
+                 later; the device is slow, shared or busy; a longer --timeout accepts it"
+            ),
+        );
+    }
+    if torn > 0 {
+        return Cause::new(
+            Suspect::OutputTorn,
+            format!("{torn} of {elements} elements of the output are partly written: stores of the kernel arrived in part"),
+        );
+    }
+    if wrong > 0 {
+        return Cause::new(
+            Suspect::Unexplained,
+            format!("{wrong} of {elements} elements of the output are wrong, and the packet did not complete"),
+        );
+    }
+    let updated = evidence.updates.is_some_and(|updates| updates.by_device > 0);
+    if updated || right > 0 && output.packets == 0 {
+        return Cause::new(
+            Suspect::OutputStale,
+            format!(
+                "the kernel ran, but {missing} of {elements} elements of its output are not there: its stores were not written back"
+            ),
+        );
+    }
+    let what = match right {
+        0 => "the packet was consumed but the kernel left no trace".to_owned(),
+        _ => format!("{missing} of {elements} packets were consumed but their kernels left no trace"),
+    };
+    Cause::new(
+        Suspect::KernelNotRun,
+        format!(
+            "{what}: its code object, its arguments or the memory it writes are not what the device sees; the kernel log may name a fault"
+        ),
+    )
+}
+
 /// The signal fired, the output was not there. A kernel whose own atomics arrived did run, and so did one part of whose output came.
 fn false_completion(evidence: &Evidence) -> Cause {
     let output = evidence.output.unwrap_or_default();
     let came_later = evidence.second_look.and_then(|look| look.output).is_some_and(|output| output.is_complete());
-    let updated = evidence.updates.is_some_and(|updates| updates.is_exact() && updates.made > 0);
+    let updated = evidence.updates.is_some_and(|updates| updates.by_device > 0);
     let in_part = output.right > 0 && output.packets == 0;
     if came_later || updated || in_part {
         let later = if came_later { "; it came later" } else { "" };
@@ -266,6 +324,12 @@ fn lost(facts: &RunFacts<'_>, evidence: &Evidence) -> Cause {
             ),
         );
     }
+    if not_stamped(evidence) {
+        return Cause::new(
+            Suspect::KernelNotRun,
+            "the packet was consumed, and neither was its signal decremented nor stamped with when it ran: it was most likely not run",
+        );
+    }
     match evidence.updates.unwrap_or_default() {
         UpdateEvidence { torn: 1.., .. } => Cause::new(
             Suspect::AtomicTorn,
@@ -290,6 +354,13 @@ fn lost(facts: &RunFacts<'_>, evidence: &Evidence) -> Cause {
     }
 }
 
+/// Whether a packet whose work nothing else shows left no stamps either, where it was asked to.
+fn not_stamped(evidence: &Evidence) -> bool {
+    let asked = evidence.queue.as_ref().is_some_and(|queue| queue.stamped && queue.read_index >= queue.write_index);
+    let stamped = |signal: &SignalEvidence| (signal.start_ts, signal.end_ts) != (0, 0);
+    evidence.output.is_none() && asked && evidence.signal.as_ref().is_some_and(|signal| !stamped(signal))
+}
+
 /// Whether the path counted fewer AtomicOps than the device was asked for.
 fn never_sent(evidence: &Evidence) -> bool {
     evidence.fabric.zip(evidence.atomics_asked).is_some_and(|(fabric, asked)| fabric.performed + fabric.dropped() < asked)
@@ -304,6 +375,10 @@ fn stopped(facts: &RunFacts<'_>, evidence: &Evidence) -> Option<Cause> {
             return Some(Cause { sentence: sentence.to_owned(), ..cause });
         }
         return Some(cause);
+    }
+    // Where all that was sent is counted and nothing was dropped, neither the bit nor a hop has taken anything away.
+    if evidence.fabric.is_some_and(|fabric| fabric.dropped() == 0) {
+        return None;
     }
     if facts.enabled() == Some(false) {
         let sentence = "AtomicOp Requester Enable (Device Control 2 bit 6) is clear in the device";

@@ -1,7 +1,7 @@
 use super::*;
 use crate::report::{AtomicsMode, PathCapability, Prediction, QueueEvidence, RequesterReadback, SecondLook};
-use crate::verify::diagnose::COMPLETION_LOST;
 use crate::verify::diagnose::fixtures::{holds, path, prediction};
+use crate::verify::diagnose::{COMPLETION_LOST, OwnPackets};
 
 struct Bench {
     requester: RequesterReadback,
@@ -18,9 +18,14 @@ impl Bench {
         Self::new(holds(true), PathCapability::Capable)
     }
 
-    fn cause(&self, outcome: &Outcome, evidence: &Evidence) -> Cause {
+    fn cause_with(&self, own_packets: OwnPackets, outcome: &Outcome, evidence: &Evidence) -> Cause {
         let Self { requester, path, prediction } = self;
-        cause(&RunFacts { mode: AtomicsMode::AsFound, requester, path: Some(path), prediction }, outcome, evidence).unwrap()
+        let facts = RunFacts { mode: AtomicsMode::AsFound, requester, path: Some(path), prediction, own_packets };
+        cause(&facts, outcome, evidence).unwrap()
+    }
+
+    fn cause(&self, outcome: &Outcome, evidence: &Evidence) -> Cause {
+        self.cause_with(OwnPackets::Possible, outcome, evidence)
     }
 }
 
@@ -90,6 +95,8 @@ fn what_makes_the_device_take_the_packet_says_what_was_wrong_with_the_doorbell()
         (Remedy::RecyclingQueue, true, Suspect::DoorbellStale),
         (Remedy::RingingAgain, false, Suspect::PacketIgnored),
         (Remedy::RingingFurther, false, Suspect::PacketIgnored),
+        // What an earlier queue was told may be beyond all that this ring has room for.
+        (Remedy::RecyclingQueue, false, Suspect::DoorbellStale),
     ];
     for (after, taken, wanted) in rows {
         assert_eq!(suspect(&Outcome::PacketNotFetched, &look(after, taken)), wanted, "{after:?}, taken: {taken}");
@@ -103,13 +110,72 @@ fn a_kernel_that_left_no_trace_did_not_run_and_one_that_left_any_did() {
     assert_eq!(of(absent()), Suspect::KernelNotRun);
     let later = SecondLook { after: Remedy::Waiting, taken: true, output: Some(output(4, 0)) };
     assert_eq!(of(Evidence { second_look: Some(later), ..absent() }), Suspect::OutputStale);
+    // Updates of the host alone say nothing of the kernel.
     let updates = UpdateEvidence { made: 4, ..UpdateEvidence::default() };
-    assert_eq!(of(Evidence { updates: Some(updates), ..absent() }), Suspect::OutputStale);
-    assert_eq!(of(Evidence { updates: Some(UpdateEvidence { missing: 4, ..updates }), ..absent() }), Suspect::KernelNotRun);
+    assert_eq!(of(Evidence { updates: Some(updates), ..absent() }), Suspect::KernelNotRun);
+    assert_eq!(of(Evidence { updates: Some(UpdateEvidence { by_device: 1, ..updates }), ..absent() }), Suspect::OutputStale);
     assert_eq!(of(Evidence { output: Some(output(1, 3)), ..Evidence::default() }), Suspect::OutputStale);
     // Each mark is a packet's: some ran, others did not.
     let marks = OutputEvidence { packets: 4, ..output(1, 3) };
     assert_eq!(of(Evidence { output: Some(marks), ..Evidence::default() }), Suspect::KernelNotRun);
+}
+
+#[test]
+fn a_consumed_packet_without_all_of_its_output_ran_where_any_of_it_shows() {
+    let of = |output| suspect(&Outcome::NoEffect, &Evidence { output: Some(output), ..Evidence::default() });
+    assert_eq!(of(output(0, 4)), Suspect::KernelNotRun);
+    assert_eq!(of(output(3, 1)), Suspect::OutputStale);
+    assert_eq!(of(OutputEvidence { elements: 4, right: 3, wrong: 1, torn: 1, ..OutputEvidence::default() }), Suspect::OutputTorn);
+    assert_eq!(of(OutputEvidence { elements: 4, right: 3, wrong: 1, ..OutputEvidence::default() }), Suspect::Unexplained);
+    let growing = SecondLook { after: Remedy::Waiting, taken: true, output: Some(output(4, 0)) };
+    let slow = Evidence { output: Some(output(3, 1)), second_look: Some(growing), ..Evidence::default() };
+    assert_eq!(suspect(&Outcome::NoEffect, &slow), Suspect::CompletionSlow);
+    // Each mark is a packet's: some ran, others did not.
+    assert_eq!(of(OutputEvidence { packets: 4, ..output(3, 1) }), Suspect::KernelNotRun);
+    let updates = UpdateEvidence { made: 8, missing: 2, by_device: 6, ..UpdateEvidence::default() };
+    let evidence = Evidence { output: Some(output(0, 4)), updates: Some(updates), ..Evidence::default() };
+    assert_eq!(suspect(&Outcome::NoEffect, &evidence), Suspect::OutputStale);
+}
+
+#[test]
+fn a_packet_without_output_that_left_no_stamps_either_was_not_run() {
+    let queue = |stamped| QueueEvidence {
+        packets: 64,
+        write_index: 1,
+        read_index: 1,
+        header: 0x1502,
+        doorbell: None,
+        stamped,
+        error: None,
+    };
+    let of = |queue, signal| suspect(&Outcome::CompletionLost, &Evidence { signal, queue: Some(queue), ..Evidence::default() });
+    assert_eq!(of(queue(true), signal(1, 1, 0)), Suspect::KernelNotRun);
+    assert_eq!(of(queue(false), signal(1, 1, 0)), Suspect::DecrementLost);
+    let stamped = signal(1, 1, 0).map(|signal| SignalEvidence { start_ts: 5, end_ts: 9, ..signal });
+    assert_eq!(of(queue(true), stamped), Suspect::DecrementLost);
+}
+
+#[test]
+fn a_bit_that_took_nothing_away_is_not_blamed() {
+    let off = Bench::new(holds(false), PathCapability::Capable);
+    let counted = |fabric| off.cause(&Outcome::CompletionLost, &Evidence { fabric: Some(fabric), ..Evidence::default() }).suspect;
+    assert_eq!(counted(FabricCounters::default()), Suspect::DecrementLost);
+    assert_eq!(counted(FabricCounters { requester_disabled: 1, ..FabricCounters::default() }), Suspect::RequesterDisabled);
+}
+
+#[test]
+fn a_worker_that_wedges_is_laid_to_the_path_only_where_it_dropped_something_or_may_have() {
+    let off = Bench::new(holds(false), PathCapability::Capable);
+    let wedged = |packets, fabric| off.cause_with(packets, &Outcome::RuntimeWedged, &Evidence { fabric, ..Evidence::default() });
+    let dropped = Some(FabricCounters { requester_disabled: 1, ..FabricCounters::default() });
+    for packets in [OwnPackets::None, OwnPackets::Possible] {
+        assert_eq!(wedged(packets, dropped).suspect, Suspect::RequesterDisabled);
+        assert_eq!(wedged(packets, Some(FabricCounters::default())).suspect, Suspect::RuntimeWedged);
+    }
+    assert_eq!(wedged(OwnPackets::Possible, None).suspect, Suspect::RequesterDisabled);
+    let ours = wedged(OwnPackets::None, None);
+    assert_eq!(ours.suspect, Suspect::RuntimeWedged);
+    assert!(ours.sentence.contains("AtomicOp Requester Enable"), "said beside it: {}", ours.sentence);
 }
 
 #[test]
@@ -141,7 +207,15 @@ fn halves_that_do_not_belong_together_are_a_torn_atomic_and_bytes_a_torn_store()
 
 #[test]
 fn a_read_index_behind_packets_that_ran_is_stuck() {
-    let queue = |read_index| QueueEvidence { packets: 64, write_index: 4, read_index, header: 0x1502, doorbell: None, error: None };
+    let queue = |read_index| QueueEvidence {
+        packets: 64,
+        write_index: 4,
+        read_index,
+        header: 0x1502,
+        doorbell: None,
+        stamped: false,
+        error: None,
+    };
     let fired = |read_index| Evidence { signal: signal(1, 0, 0), queue: Some(queue(read_index)), ..Evidence::default() };
     assert_eq!(suspect(&wrong_value(), &fired(0)), Suspect::ReadIndexStuck);
     assert_eq!(suspect(&wrong_value(), &fired(4)), Suspect::Unexplained);
@@ -165,8 +239,14 @@ fn a_device_off_the_bus_explains_whatever_its_packets_did_not_do() {
     for outcome in [Outcome::PacketNotFetched, Outcome::CompletionLost, Outcome::NoEffect, Outcome::RuntimeWedged] {
         assert_eq!(suspect(&outcome, &gone), Suspect::DeviceGone, "{outcome}");
     }
+    let refused = Outcome::RuntimeRefused { reason: "HSA_STATUS_ERROR_OUT_OF_RESOURCES".to_owned() };
+    assert_eq!(suspect(&refused, &gone), Suspect::DeviceGone);
+    assert_eq!(suspect(&refused, &Evidence::default()), Suspect::RuntimeRefused);
+    // A worker that opens the runtime of such a device may die of it.
     let crashed = Outcome::WorkerCrashed { signal: "SIGSEGV".to_owned() };
-    assert_eq!(suspect(&crashed, &gone), Suspect::WorkerCrashed);
+    assert_eq!(suspect(&crashed, &gone), Suspect::DeviceGone);
+    let flood = Evidence { flood_bytes: Some(1 << 26), ..gone };
+    assert_eq!(suspect(&crashed, &flood), Suspect::WorkerFlooded);
 }
 
 #[test]

@@ -56,6 +56,32 @@ fn telling(run: &RunReport, wanted: impl Fn(&CaseReport) -> bool) -> Option<&Cas
     run.cases.iter().filter(|case| wanted(case)).min_by_key(rank)
 }
 
+/// Where the telling case cannot explain itself: a case with the cause that most of those have that went wrong.
+fn explaining<'a>(run: &'a RunReport, telling: &'a CaseReport) -> &'a CaseReport {
+    let named = |case: &CaseReport| case.suspect.is_some_and(|suspect| suspect != Suspect::Unexplained);
+    if named(telling) {
+        return telling;
+    }
+    let alike = |case: &&CaseReport| count(&run.cases, |other| other.suspect == case.suspect);
+    // The last of the greatest, so the order is turned: the suspect that explains most, and its first case.
+    let others = run.cases.iter().rev().filter(|case| named(case));
+    others.max_by_key(|case| (alike(case), std::cmp::Reverse(case.suspect))).unwrap_or(telling)
+}
+
+/// Whether what lets AtomicOps through can repair it.
+fn is_of_the_path(suspect: Option<Suspect>) -> bool {
+    matches!(
+        suspect,
+        Some(
+            Suspect::RequesterDisabled
+                | Suspect::RootPortIncapable
+                | Suspect::SwitchNotRouting
+                | Suspect::EgressBlocked
+                | Suspect::AtomicLost
+        )
+    )
+}
+
 fn plain(summary: &str, exit_code: ExitCode) -> Diagnosis {
     Diagnosis { summary: summary.to_owned(), suspect: None, cause: None, fix: None, exit_code }
 }
@@ -109,13 +135,13 @@ fn nothing_tried(run: &RunReport) -> Diagnosis {
 
 fn failure(device: &DeviceFacts<'_>, run: &RunReport, first: &CaseReport) -> Diagnosis {
     let failed = count(&run.cases, |case| case.standing == Standing::Failed);
+    let explained = explaining(run, first);
     let more = if failed > 1 { format!(" and {} more", failed - 1) } else { String::new() };
     Diagnosis {
         summary: format!("{}{more} failed with AtomicOps {}: {}", first.name, state(run), first.outcome),
-        suspect: first.suspect,
-        cause: first.cause.clone(),
-        // Lost updates are repaired like lost completions; other failures are not the path's.
-        fix: if matches!(first.outcome, Outcome::WrongValue { .. }) { enable(device, run) } else { None },
+        suspect: explained.suspect,
+        cause: explained.cause.clone(),
+        fix: fix(device, run, explained),
         exit_code: ExitCode::CheckFailed,
     }
 }
@@ -123,6 +149,7 @@ fn failure(device: &DeviceFacts<'_>, run: &RunReport, first: &CaseReport) -> Dia
 fn hang(device: &DeviceFacts<'_>, run: &RunReport, first: &CaseReport) -> Diagnosis {
     let hung = count(&run.cases, |case| case.outcome.is_hang());
     let tried = count(&run.cases, |case| case.standing != Standing::Skipped);
+    let explained = explaining(run, first);
     let what = match first.outcome {
         Outcome::CompletionLost => "the device runs its kernels, but its completion signals never fire",
         Outcome::PacketNotFetched => "the device does not take packets from its queue",
@@ -132,19 +159,18 @@ fn hang(device: &DeviceFacts<'_>, run: &RunReport, first: &CaseReport) -> Diagno
     };
     Diagnosis {
         summary: format!("with AtomicOps {} {what} ({hung} of {tried} cases, first {})", state(run), first.name),
-        suspect: first.suspect,
-        cause: first.cause.clone(),
-        fix: fix(device, run, first),
+        suspect: explained.suspect,
+        cause: explained.cause.clone(),
+        fix: fix(device, run, explained),
         exit_code: ExitCode::Hang,
     }
 }
 
-/// What to do about a hang.
-fn fix(device: &DeviceFacts<'_>, run: &RunReport, first: &CaseReport) -> Option<String> {
-    match first.outcome {
-        Outcome::CompletionLost => enable(device, run),
-        Outcome::RuntimeWedged if first.suspect != Some(Suspect::RuntimeWedged) => enable(device, run),
-        Outcome::PacketNotFetched => {
+/// What to do about it. Lost updates are repaired like lost completions; what is not the path's is not repaired there.
+fn fix(device: &DeviceFacts<'_>, run: &RunReport, case: &CaseReport) -> Option<String> {
+    match case.suspect {
+        suspect if is_of_the_path(suspect) => enable(device, run),
+        Some(Suspect::BusMasterDisabled) => {
             let bus_master = device.path.and_then(|path| path.hops.last()).and_then(|hop| hop.bus_master);
             device.short_bdf.filter(|_| bus_master == Some(Bit::Clear)).map(|bdf| format!("setpci -s {bdf} COMMAND=4:4"))
         }
@@ -229,7 +255,11 @@ mod tests {
     }
 
     fn loses(name: &str, standing: Standing) -> CaseReport {
-        case(name, Outcome::CompletionLost, standing)
+        blamed(case(name, Outcome::CompletionLost, standing), Suspect::RequesterDisabled)
+    }
+
+    fn blamed(case: CaseReport, suspect: Suspect) -> CaseReport {
+        CaseReport { suspect: Some(suspect), ..case }
     }
 
     fn untestable(name: &str) -> CaseReport {
@@ -317,6 +347,7 @@ mod tests {
     #[test]
     fn lost_updates_with_the_bit_clear_are_repaired_by_setting_it() {
         let lost = case("fetch-add-32", Outcome::WrongValue { detail: "4 of 8 updates lost".to_owned() }, Standing::Failed);
+        let lost = blamed(lost, Suspect::RequesterDisabled);
         let diagnosis = diagnose(&FIJI, &[run(AtomicsMode::AsFound, holds(false), vec![lost])]);
         assert_eq!(diagnosis.exit_code, ExitCode::CheckFailed);
         assert_eq!(diagnosis.fix.as_deref(), Some("setpci -s 0b:00.0 CAP_EXP+28.w=40:40"));
@@ -328,6 +359,53 @@ mod tests {
         let diagnosis = diagnose(&FIJI, &[run(AtomicsMode::On, requester, vec![loses("nop", Standing::Failed)])]);
         assert_eq!(diagnosis.exit_code, ExitCode::Hang);
         assert!(diagnosis.fix.unwrap().contains("does not stick"));
+    }
+
+    #[test]
+    fn the_path_is_not_repaired_for_what_is_not_its_doing() {
+        let found = path(PathCapability::Incapable);
+        let device = DeviceFacts { path: Some(&found), ..FIJI };
+        let of = |suspect| {
+            let outcome = Outcome::WrongValue { detail: "wrong".to_owned() };
+            let failed = blamed(case("nop", outcome, Standing::Failed), suspect);
+            diagnose(&device, &[run(AtomicsMode::AsFound, holds(false), vec![failed])]).fix
+        };
+        for suspect in
+            [Suspect::OutputTorn, Suspect::ExecutedTwice, Suspect::WrongDecrement, Suspect::ReadIndexStuck, Suspect::Unexplained]
+        {
+            assert_eq!(of(suspect), None, "{suspect}");
+        }
+        for suspect in [
+            Suspect::RequesterDisabled,
+            Suspect::RootPortIncapable,
+            Suspect::SwitchNotRouting,
+            Suspect::EgressBlocked,
+            Suspect::AtomicLost,
+        ] {
+            assert_eq!(of(suspect).as_deref(), Some("move the card"), "{suspect}");
+        }
+        let hung = blamed(case("nop", Outcome::CompletionLost, Standing::Failed), Suspect::DecrementLost);
+        assert_eq!(diagnose(&device, &[run(AtomicsMode::AsFound, holds(true), vec![hung])]).fix, None);
+        let wedged = blamed(case("nop", Outcome::RuntimeWedged, Standing::Failed), Suspect::RuntimeWedged);
+        assert_eq!(diagnose(&device, &[run(AtomicsMode::AsFound, holds(false), vec![wedged])]).fix, None);
+    }
+
+    #[test]
+    fn a_failure_that_explains_nothing_is_told_with_the_cause_of_most_cases() {
+        let wrong = Outcome::WrongValue { detail: "the ring holds more".to_owned() };
+        let unexplained = blamed(case("full-ring", wrong, Standing::Failed), Suspect::Unexplained);
+        let hung = |name, suspect| blamed(case(name, Outcome::NoEffect, Standing::Failed), suspect);
+        let cases = vec![
+            hung("nop", Suspect::DecrementLost),
+            hung("grid-3d", Suspect::KernelNotRun),
+            unexplained,
+            hung("lds-reduce", Suspect::KernelNotRun),
+        ];
+        let diagnosis = diagnose(&FIJI, &[run(AtomicsMode::On, holds(true), cases)]);
+        assert_eq!(diagnosis.suspect, Some(Suspect::KernelNotRun));
+        assert_eq!(diagnosis.cause.as_deref(), Some("cause of grid-3d"));
+        assert!(diagnosis.summary.starts_with("full-ring and 3 more failed"), "{}", diagnosis.summary);
+        assert_eq!(diagnosis.exit_code, ExitCode::CheckFailed);
     }
 
     #[test]

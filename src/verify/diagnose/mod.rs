@@ -32,6 +32,15 @@ pub const COMPLETES: &str = "completes";
 /// See [`COMPLETION_LOST`].
 pub const UNKNOWN: &str = "unknown";
 
+/// Whether a runtime may dispatch packets on its own account, beside those of the cases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnPackets {
+    /// It is ours, which has none.
+    None,
+    /// ROCr has, and any other library may.
+    Possible,
+}
+
 /// What surrounds a run: everything about it that is known before its cases.
 #[derive(Clone, Copy, Debug)]
 pub struct RunFacts<'a> {
@@ -43,6 +52,8 @@ pub struct RunFacts<'a> {
     pub path: Option<&'a PathReport>,
     /// What the device does without AtomicOps.
     pub prediction: &'a Prediction,
+    /// What the runtime sends besides.
+    pub own_packets: OwnPackets,
 }
 
 impl RunFacts<'_> {
@@ -139,7 +150,13 @@ mod tests {
         for without in [COMPLETION_LOST, COMPLETES, UNKNOWN] {
             for capability in [PathCapability::Capable, PathCapability::Unknown] {
                 let (requester, path, prediction) = (holds(true), path(capability), prediction(without));
-                let facts = RunFacts { mode: AtomicsMode::On, requester: &requester, path: Some(&path), prediction: &prediction };
+                let facts = RunFacts {
+                    mode: AtomicsMode::On,
+                    requester: &requester,
+                    path: Some(&path),
+                    prediction: &prediction,
+                    own_packets: OwnPackets::None,
+                };
                 assert_eq!(facts.expectation(), Expectation::Completes);
             }
         }
@@ -159,6 +176,7 @@ mod tests {
                 requester: &holds(false),
                 path: Some(&path(PathCapability::Capable)),
                 prediction: &prediction,
+                own_packets: OwnPackets::None,
             };
             assert_eq!(clear.expectation(), wanted, "bit clear, {without}");
             let stopped = RunFacts {
@@ -166,6 +184,7 @@ mod tests {
                 requester: &holds(true),
                 path: Some(&path(PathCapability::Incapable)),
                 prediction: &prediction,
+                own_packets: OwnPackets::None,
             };
             assert_eq!(stopped.expectation(), wanted, "path incapable, {without}");
         }
@@ -175,7 +194,13 @@ mod tests {
     fn a_bit_that_does_not_stick_counts_as_it_reads() {
         let requester = RequesterReadback::DidNotStick { enabled: false };
         let prediction = prediction(COMPLETION_LOST);
-        let facts = RunFacts { mode: AtomicsMode::On, requester: &requester, path: None, prediction: &prediction };
+        let facts = RunFacts {
+            mode: AtomicsMode::On,
+            requester: &requester,
+            path: None,
+            prediction: &prediction,
+            own_packets: OwnPackets::None,
+        };
         assert_eq!(facts.expectation(), Expectation::LosesCompletions);
     }
 
@@ -183,7 +208,13 @@ mod tests {
     fn an_unreadable_bit_excuses_nothing() {
         let requester = RequesterReadback::Unknown { reason: "not root".to_owned() };
         let prediction = prediction(COMPLETION_LOST);
-        let facts = RunFacts { mode: AtomicsMode::AsFound, requester: &requester, path: None, prediction: &prediction };
+        let facts = RunFacts {
+            mode: AtomicsMode::AsFound,
+            requester: &requester,
+            path: None,
+            prediction: &prediction,
+            own_packets: OwnPackets::None,
+        };
         assert_eq!(facts.expectation(), Expectation::Completes);
     }
 }

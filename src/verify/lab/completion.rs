@@ -4,17 +4,12 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::aql::{BARRIER_DEPENDENCIES, BarrierAnd, QueuePort};
-use crate::hsa::{Condition, Deadline, Queue, QueueKind, Signal, WaitMode};
+use crate::hsa::{Condition, Deadline, Queue, Signal, WaitMode};
 use crate::report::{Outcome, OutputEvidence, Remedy, SecondLook, SignalEvidence};
 use crate::verify::event::Pace;
 
-use super::{Context, Step, Stop, poll, system_header};
+use super::{BRIEFLY, Context, PATIENCE, Step, Stop, poll};
 
-/// How long a second look waits for what the first one missed.
-const PATIENCE: Duration = Duration::from_millis(250);
-/// The same for what should follow at once.
-const BRIEFLY: Duration = Duration::from_millis(20);
 /// How long after a case its signals are looked at again.
 const AFTERMATH: Duration = Duration::from_millis(1);
 
@@ -34,8 +29,18 @@ pub struct Completion<'a> {
     pub queue: &'a Queue,
     /// Index of the last packet that must complete.
     pub index: u64,
-    /// The kernel's output as it is now; no elements for a packet without output.
+    /// The kernel's output as it is now; no elements for a packet without output. Where it is spread over several packets
+    /// ([`OutputEvidence::packets`]), the last part is this packet's.
     pub output: &'a dyn Fn() -> OutputEvidence,
+}
+
+/// Whose work the output is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Work {
+    /// The awaited packet's, at least its last part.
+    Awaited,
+    /// Earlier packets': what it says is nothing about the awaited one.
+    Earlier,
 }
 
 impl Context<'_> {
@@ -47,6 +52,18 @@ impl Context<'_> {
     /// # Errors
     /// What happened instead of the completion.
     pub fn complete(&mut self, awaited: &Completion<'_>) -> Step<()> {
+        self.await_completion(awaited, Work::Awaited)
+    }
+
+    /// The same for a packet that has no output of its own and follows those whose output must be there.
+    ///
+    /// # Errors
+    /// As [`Self::complete`].
+    pub fn complete_behind(&mut self, awaited: &Completion<'_>) -> Step<()> {
+        self.await_completion(awaited, Work::Earlier)
+    }
+
+    fn await_completion(&mut self, awaited: &Completion<'_>, work: Work) -> Step<()> {
         let deadline = self.deadline();
         let mut settled: Option<Instant> = None;
         let mut look = FIRST_LOOK;
@@ -56,15 +73,15 @@ impl Context<'_> {
                 return self.fired(awaited);
             }
             if awaited.queue.errors().first().is_some() {
-                return Err(self.not_fired(awaited));
+                return Err(self.not_fired(awaited, work));
             }
             if left.is_zero() {
-                return Err(self.overdue(awaited));
+                return Err(self.overdue(awaited, work));
             }
             if let Some(quiet) = self.pace.quiet {
                 match settled {
-                    None if has_settled(awaited) => settled = Some(Instant::now()),
-                    Some(since) if since.elapsed() >= quiet.duration() => return Err(self.not_fired(awaited)),
+                    None if has_settled(awaited, work) => settled = Some(Instant::now()),
+                    Some(since) if since.elapsed() >= quiet.duration() => return Err(self.not_fired(awaited, work)),
                     _ => {}
                 }
             }
@@ -104,7 +121,7 @@ impl Context<'_> {
     /// What it means that the signal fell too far. A signal that others count down as well falls too far before every packet is taken, and
     /// how much each took off shows only after the last.
     pub fn overshot(&mut self, awaited: &Completion<'_>) -> Stop {
-        poll(Instant::now() + PATIENCE, || awaited.queue.read_index() > awaited.index);
+        poll(Instant::now() + PATIENCE, || awaited.queue.read_index() > awaited.index && self.ledger.all_taken());
         thread::sleep(BRIEFLY);
         self.record(awaited, (awaited.output)());
         Stop(overshot(awaited.before, awaited.expected, awaited.signal.load()))
@@ -135,18 +152,21 @@ impl Context<'_> {
         Stop::wrong(format!("{wrong} of {elements} elements of the output are wrong{how}"))
     }
 
-    fn overdue(&mut self, awaited: &Completion<'_>) -> Stop {
-        if self.fires_within(awaited, Pace::LATE_WINDOW) {
+    fn overdue(&mut self, awaited: &Completion<'_>, work: Work) -> Stop {
+        let before = awaited.signal.load();
+        let late = self.fires_within(awaited, Pace::LATE_WINDOW);
+        // A signal that comes down is on its way: what is left of it may take as long again.
+        if late || awaited.signal.load() < before && self.fires_within(awaited, Pace::LATE_WINDOW) {
             if let Err(stop) = self.fired(awaited) {
                 return stop;
             }
             let after_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
             return Stop(Outcome::CompletedLate { after_ms });
         }
-        self.not_fired(awaited)
+        self.not_fired(awaited, work)
     }
 
-    fn not_fired(&mut self, awaited: &Completion<'_>) -> Stop {
+    fn not_fired(&mut self, awaited: &Completion<'_>, work: Work) -> Stop {
         let output = (awaited.output)();
         self.record(awaited, output);
         if let Some(status) = awaited.queue.errors().first() {
@@ -167,61 +187,18 @@ impl Context<'_> {
             let OutputEvidence { elements, right, wrong, untouched, .. } = output;
             self.note(format!("the output is partial: of {elements} elements {right} right, {wrong} wrong, {untouched} untouched"));
         }
-        let outcome = unfired_outcome(output, consumed);
-        if outcome == Outcome::PacketNotFetched {
-            self.prod(awaited.queue, awaited.index);
+        // A kernel that is still at work is slow, and not one whose output got lost.
+        if consumed && output.packets == 0 && !output.is_complete() {
+            thread::sleep(PATIENCE);
+            let later = (awaited.output)();
+            let taken = awaited.queue.read_index() > awaited.index;
+            self.evidence.second_look = Some(SecondLook { after: Remedy::Waiting, taken, output: Some(later) });
         }
-        Stop(outcome)
-    }
-
-    /// A look at a packet that the device does not take, after its doorbell was rung again, and after it was rung further.
-    ///
-    /// The doorbell holds the highest index that was published, so ringing it again changes nothing on a device that heard it. A
-    /// device that compares it with a value of an earlier queue may only hear one that is higher, which packets without effect
-    /// make legal.
-    pub fn prod(&mut self, queue: &Queue, index: u64) {
-        if poll(self.deadline() + Pace::LATE_WINDOW, || queue.read_index() > index) {
-            self.evidence.second_look = Some(SecondLook { after: Remedy::Waiting, taken: true, output: None });
-            self.record_queue(queue);
-            return;
+        let ran = ran(output, work, self.ledger.stamps_tell(awaited.signal));
+        match unfired_outcome(output, consumed, ran) {
+            Outcome::PacketNotFetched => self.not_taken(awaited.queue, awaited.index),
+            outcome => Stop(outcome),
         }
-        /// How long each further value of the doorbell is given.
-        const STEP: Duration = Duration::from_millis(4);
-        let taken = || queue.read_index() > index;
-        queue.ring().port().ring_doorbell(queue.write_index().saturating_sub(1));
-        let mut look = SecondLook { after: Remedy::RingingAgain, taken: poll(Instant::now() + PATIENCE, taken), output: None };
-        let heard_unchanged = look.taken;
-        let empty = BarrierAnd::new(system_header(), [0; BARRIER_DEPENDENCIES], 0);
-        // The next value alone is a ring that was heard, where a device only hears values that it has not seen. A full ring ends it.
-        let mut after = Remedy::RingingAgain;
-        while !look.taken && queue.ring().submit(&empty).is_ok() {
-            look = SecondLook { after, taken: poll(Instant::now() + STEP, taken), output: None };
-            after = Remedy::RingingFurther;
-        }
-        // A value that an earlier queue left is passed by the next one where that queue was told no more than this one.
-        if look.taken && look.after == Remedy::RingingAgain && !heard_unchanged && self.recycled_doorbells_are_stale() {
-            look.after = Remedy::RecyclingQueue;
-        }
-        self.evidence.second_look = Some(look);
-        self.record_queue(queue);
-    }
-
-    /// Whether a queue that is created on the slot of another hears nothing up to exactly the value that the other was told: a doorbell
-    /// that loses single rings does not do that.
-    fn recycled_doorbells_are_stale(&self) -> bool {
-        /// What the first of the two is told.
-        const TOLD: u64 = 5;
-        let empty = BarrierAnd::new(system_header(), [0; BARRIER_DEPENDENCIES], 0);
-        let taken = |queue: &Queue, packets: u64| poll(Instant::now() + BRIEFLY, || queue.read_index() >= packets);
-        let Ok(first) = self.queue(64, QueueKind::Single) else { return false };
-        if (0..TOLD).any(|_| first.ring().submit(&empty).is_err()) {
-            return false;
-        }
-        taken(&first, TOLD);
-        drop(first);
-        let Ok(second) = self.queue(64, QueueKind::Single) else { return false };
-        let heard_at = (1..=TOLD + 1).find(|packets| second.ring().submit(&empty).is_ok() && taken(&second, *packets));
-        heard_at == Some(TOLD + 1)
     }
 
     /// Holds every signal that fired against the value it fired with, once more: a decrement too many may come late.
@@ -263,9 +240,9 @@ impl Context<'_> {
 }
 
 /// Whether everything but the signal has happened.
-fn has_settled(awaited: &Completion<'_>) -> bool {
+fn has_settled(awaited: &Completion<'_>, work: Work) -> bool {
     let output = (awaited.output)();
-    if output.elements > 0 { output.is_complete() } else { awaited.queue.read_index() > awaited.index }
+    if output.elements > 0 && work == Work::Awaited { output.is_complete() } else { awaited.queue.read_index() > awaited.index }
 }
 
 /// What it means that a signal fell below the value that it fires with.
@@ -288,23 +265,26 @@ pub fn read_index_stuck(queue: &Queue, index: u64) -> String {
     format!("the read index is {} although packet {index} ran", queue.read_index())
 }
 
+/// Whether the awaited packet is known to have run, whatever the read index says.
+fn ran(output: OutputEvidence, work: Work, stamped: bool) -> bool {
+    let of_this_packet = work == Work::Awaited && output.elements > 0;
+    // Of marks of several packets some say nothing of this one, and all of them do.
+    let traces = if output.packets > 0 { output.is_complete() } else { !output.is_absent() };
+    stamped || of_this_packet && traces
+}
+
 /// What it means that a signal did not fire, by what else was seen.
 ///
-/// | output | packet consumed | outcome |
+/// | packet consumed, or known to have run | output | outcome |
 /// |---|---|---|
-/// | complete | any | completion-lost |
-/// | none asked for | yes | completion-lost |
-/// | none asked for | no | packet-not-fetched |
-/// | absent | no | packet-not-fetched |
-/// | absent or partial | yes | no-effect |
-/// | partial | no | no-effect |
-fn unfired_outcome(output: OutputEvidence, consumed: bool) -> Outcome {
-    match (output.elements, consumed) {
-        (0, true) => Outcome::CompletionLost,
-        (0, false) => Outcome::PacketNotFetched,
-        _ if output.is_complete() => Outcome::CompletionLost,
-        (_, false) if output.is_absent() => Outcome::PacketNotFetched,
-        _ => Outcome::NoEffect,
+/// | yes | complete, or none asked for | completion-lost |
+/// | yes | absent or partial | no-effect |
+/// | no | any | packet-not-fetched |
+fn unfired_outcome(output: OutputEvidence, consumed: bool, ran: bool) -> Outcome {
+    match (consumed || ran, output.is_complete()) {
+        (true, true) => Outcome::CompletionLost,
+        (true, false) => Outcome::NoEffect,
+        (false, _) => Outcome::PacketNotFetched,
     }
 }
 
@@ -342,7 +322,20 @@ mod tests {
             (output(0, 0, 4), true, Outcome::NoEffect),
         ];
         for (output, consumed, wanted) in rows {
-            assert_eq!(unfired_outcome(output, consumed), wanted, "{output:?}, consumed: {consumed}");
+            let ran = ran(output, Work::Awaited, false);
+            assert_eq!(unfired_outcome(output, consumed, ran), wanted, "{output:?}, consumed: {consumed}");
         }
+    }
+
+    #[test]
+    fn what_other_packets_did_does_not_show_that_the_awaited_one_ran_and_its_stamps_do() {
+        let marks = |right, untouched| OutputEvidence { packets: right + untouched, ..output(right, untouched, 0) };
+        let of = |output, work, stamped| unfired_outcome(output, false, ran(output, work, stamped));
+        assert_eq!(of(marks(47, 1), Work::Awaited, false), Outcome::PacketNotFetched);
+        assert_eq!(of(marks(48, 0), Work::Awaited, false), Outcome::CompletionLost);
+        assert_eq!(of(marks(192, 0), Work::Earlier, false), Outcome::PacketNotFetched);
+        assert_eq!(of(output(4, 0, 0), Work::Earlier, false), Outcome::PacketNotFetched);
+        assert_eq!(of(output(0, 0, 0), Work::Awaited, true), Outcome::CompletionLost);
+        assert_eq!(of(output(0, 4, 0), Work::Awaited, true), Outcome::NoEffect);
     }
 }

@@ -1,8 +1,12 @@
 //! What a case works with: an agent's memory, kernels, queues and signals, and waits that always end.
 
 mod completion;
+mod ledger;
 mod output;
+mod prod;
 mod starvation;
+
+use ledger::Ledger;
 
 pub use completion::{Completion, overshot, read_index_stuck};
 pub use output::{CANARY, CANARY_64, Element, compare_marks, compare_words, no_output, tally};
@@ -22,6 +26,11 @@ use crate::report::{Evidence, FabricCounters, Outcome, OutputEvidence, QueueEvid
 use crate::verify::catalogue::CaseInfo;
 use crate::verify::event::{Observation, Pace};
 use crate::verify::facts;
+
+/// How long a second look waits for what the first one missed.
+const PATIENCE: Duration = Duration::from_millis(250);
+/// The same for what should follow at once.
+const BRIEFLY: Duration = Duration::from_millis(20);
 
 /// Why a case ended before its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,7 +104,7 @@ impl Lab {
             buffers: Vec::new(),
             signals: Vec::new(),
             fired: Vec::new(),
-            asked: Some(0),
+            ledger: Ledger::default(),
         };
         let outcome = match (case.run)(&mut context).and_then(|()| context.look_back()) {
             Ok(()) => Outcome::Completed,
@@ -103,23 +112,22 @@ impl Lab {
         };
         let duration_ms = u64::try_from(context.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let mut evidence = std::mem::take(&mut context.evidence);
-        evidence.atomics_asked = context.asked;
+        evidence.atomics_asked = context.ledger.asked();
+        let due = context.ledger.due();
         if outcome != Outcome::Completed {
             let remains = (std::mem::take(&mut context.signals), std::mem::take(&mut context.buffers));
             self.quarantine.lock().unwrap_or_else(PoisonError::into_inner).push(remains);
         }
         drop(context);
         evidence.fabric = sample().zip(before).map(|(after, before)| after.since(&before));
-        Observation { outcome: counted(outcome, &evidence), duration_ms, evidence }
+        Observation { outcome: counted(outcome, &evidence, due), duration_ms, evidence }
     }
 }
 
-/// Where the path counts AtomicOps, a signal that went down twice as far as it had to with no AtomicOp too many was decremented by
-/// another amount.
-fn counted(outcome: Outcome, evidence: &Evidence) -> Outcome {
-    let within = evidence.fabric.zip(evidence.atomics_asked).is_some_and(|(fabric, asked)| fabric.performed == asked);
-    // Packets that the device has not taken yet have not asked for theirs.
-    let within = within && evidence.queue.as_ref().is_some_and(|queue| queue.read_index >= queue.write_index);
+/// Where the path counts AtomicOps, a signal that went down twice as far as it had to with no AtomicOp more than were `due` was decremented
+/// by another amount.
+fn counted(outcome: Outcome, evidence: &Evidence, due: Option<u64>) -> Outcome {
+    let within = evidence.fabric.zip(due).is_some_and(|(fabric, due)| fabric.performed == due);
     match (outcome, &evidence.signal) {
         (Outcome::FiredTwice { value }, Some(signal)) if within => {
             let (asked, taken) = (signal.before.wrapping_sub(signal.expected), signal.before.wrapping_sub(value));
@@ -160,8 +168,8 @@ pub struct Context<'lab> {
     signals: Vec<Arc<Signal>>,
     /// Signals that have fired, by handle, with their values before and after.
     fired: Vec<(u64, i64, i64)>,
-    /// AtomicOps that the device was asked for; `None` once that is no number any more.
-    asked: Option<u64>,
+    /// What the device was asked for.
+    ledger: Ledger,
 }
 
 /// Kernel arguments are handed out from blocks of this size.
@@ -195,11 +203,12 @@ impl Context<'_> {
     ///
     /// # Errors
     /// The runtime refused.
-    pub fn queue(&self, packets: u32, kind: QueueKind) -> Step<Queue> {
+    pub fn queue(&self, packets: u32, kind: QueueKind) -> Step<Arc<Queue>> {
         let smallest = self.agent().queue_packets().map_or(packets, |sizes| *sizes.start());
-        let queue = Queue::create(self.agent(), packets.max(smallest), kind)?;
+        let queue = Arc::new(Queue::create(self.agent(), packets.max(smallest), kind)?);
         // Optional in every runtime; without it the report has no stamps, and no case needs them.
-        let _ = queue.set_profiling(Profiling::On);
+        let stamped = queue.set_profiling(Profiling::On).is_ok();
+        self.ledger.open(&queue, stamped);
         Ok(queue)
     }
 
@@ -210,6 +219,7 @@ impl Context<'_> {
     pub fn signal(&mut self, initial: i64) -> Step<Arc<Signal>> {
         let signal = Arc::new(Signal::create(self.agent().runtime(), initial)?);
         self.signals.push(Arc::clone(&signal));
+        self.ledger.count_from(&signal, initial);
         Ok(signal)
     }
 
@@ -293,8 +303,7 @@ impl Context<'_> {
         self.header = words[0] as u16;
         let submitted = submit(queue, packet, self.deadline());
         match &submitted {
-            Ok(_) if words[14..] != [0, 0] => self.asks_atomics(Some(1)),
-            Ok(_) => {}
+            Ok(index) => self.ledger.submitted(queue, *index, &words),
             Err(stop) => self.undrained(queue, stop),
         }
         submitted
@@ -310,7 +319,7 @@ impl Context<'_> {
 
     /// Counts AtomicOps that the device is asked for; `None` if nobody can say how many.
     pub fn asks_atomics(&mut self, count: Option<u64>) {
-        self.asked = self.asked.zip(count).map(|(asked, count)| asked + count);
+        self.ledger.asks(count);
     }
 
     /// Takes updates that device and host made of one word into the evidence.
@@ -347,12 +356,14 @@ impl Context<'_> {
 
     /// Takes the queue into the evidence.
     pub fn record_queue(&mut self, queue: &Queue) {
+        self.ledger.settle();
         self.evidence.queue = Some(QueueEvidence {
             packets: queue.ring().capacity().get(),
             write_index: queue.write_index(),
             read_index: queue.read_index(),
             header: self.header,
             doorbell: Some(facts::doorbell(queue.doorbell_kind())),
+            stamped: self.ledger.is_stamped(queue),
             error: queue.errors().first().map(|status| status.to_string()),
         });
     }

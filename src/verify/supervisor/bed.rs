@@ -1,6 +1,7 @@
 //! From what the user asked for to a bed that workers can be started on.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::PathBuf;
 
 use crate::faults::{BlockedHop, FaultPlan};
@@ -13,6 +14,7 @@ use crate::pci::driver::VfioLease;
 use crate::pci::private_tree::PrivateTree;
 use crate::pci::sysfs::SysfsRoot;
 use crate::report::{BedKind, BedReport};
+use crate::verify::diagnose::OwnPackets;
 use crate::verify::error::VerifyError;
 use crate::verify::event::PlannedRuntime;
 use crate::verify::request::{PlaceRequest, RequestedRuntime};
@@ -46,6 +48,31 @@ pub struct ReadyBed {
 }
 
 impl ReadyBed {
+    /// One that holds nothing.
+    #[cfg(test)]
+    pub fn on(report: BedReport, runtime: PlannedRuntime, sysfs: SysfsRoot, rules: Rules) -> Self {
+        let launcher = Launcher::default();
+        Self { report, runtime, sysfs, launcher, rules, counters: None, _lease: None, taken: None, _tree: None }
+    }
+
+    /// Whether a function answers nothing any more: a read of its config space that nobody completes returns all ones (PCIe 2.3.2).
+    #[must_use]
+    pub fn has_lost(&self, bdf: Option<Bdf>) -> bool {
+        let mut start = [0; 4];
+        let config = bdf.map(|bdf| self.sysfs.config_file(&bdf));
+        let read = config.map(|config| File::open(config).and_then(|mut file| file.read_exact(&mut start)));
+        read.is_some_and(|read| read.is_ok()) && start == [0xff; 4]
+    }
+
+    /// Whether its runtime may dispatch packets of its own.
+    #[must_use]
+    pub fn own_packets(&self) -> OwnPackets {
+        match self.runtime {
+            PlannedRuntime::Embedded => OwnPackets::None,
+            PlannedRuntime::Library(_) | PlannedRuntime::RocrModel(_) => OwnPackets::Possible,
+        }
+    }
+
     /// Takes a device for as long as the lock lives, unless the bed has it already. A device whose config space cannot even be opened
     /// is not locked: its bit cannot be switched either.
     ///

@@ -15,8 +15,7 @@ pub mod session;
 pub mod survey;
 
 use std::fs;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::faults::FaultPlan;
@@ -49,6 +48,10 @@ use survey::{Survey, Switch};
 pub fn run(request: &VerifyRequest, observer: &mut dyn Observer) -> Result<Report, VerifyError> {
     let (started, clock) = (SystemTime::now(), Instant::now());
     let cases = catalogue::select(&request.cases)?;
+    let idle = request.place.faults.as_ref().and_then(|plan| plan.idle(cases.iter().map(|case| case.name)));
+    if let Some(fault) = idle {
+        return Err(VerifyError::IdleFault { fault: fault.to_string() });
+    }
     let interrupts = Interrupts::catch();
     let Opened { bed, roster: Roster { runtime, agents, event_aborts }, opening_crash, no_gpu } =
         opening::open(&request.place, &interrupts)?;
@@ -96,14 +99,7 @@ impl Bench<'_> {
             self.run(agent, bdf, *mode, &readback, path.as_ref().ok(), &prediction, requester.bit())
         });
         let runs: Result<Vec<_>, _> = runs.collect();
-        // Also when the runs were cut short: that a bit is not back is worse than why they were.
-        // But a device that answers nothing has no bit any more, and it takes the report to tell that it has gone.
-        let gone = || bdf.is_some_and(|bdf| reads_all_ones(&self.bed.sysfs.config_file(&bdf)));
-        let left = match requester.restore() {
-            Err(error) if runs.is_ok() && gone() => Some(error.to_string()),
-            restored => restored.map(|()| None)?,
-        };
-        let mut runs = runs?;
+        let (mut runs, left) = requester.conclude(runs, || self.bed.has_lost(bdf))?;
         if let Some(case) = runs.last_mut().and_then(|run| run.cases.last_mut()) {
             case.evidence.notes.extend(left);
         }
@@ -136,7 +132,7 @@ impl Bench<'_> {
         prediction: &Prediction,
         switch: Option<&mut Requester>,
     ) -> Result<RunReport, VerifyError> {
-        let facts = RunFacts { mode, requester, path, prediction };
+        let facts = RunFacts { mode, requester, path, prediction, own_packets: self.bed.own_packets() };
         let quiet = (facts.expectation() == Expectation::LosesCompletions).then_some(Pace::QUIET);
         let fabric_file = self
             .bed
@@ -150,6 +146,7 @@ impl Bench<'_> {
             runtime: self.bed.runtime.clone(),
             agent: agent.index,
             gate: survey::gate(self.bed.rules),
+            already: 0,
             cases: self.cases.iter().map(|case| case.name.to_owned()).collect(),
             pace: Pace { timeout: self.request.place.timeout.unwrap_or(Milliseconds::DEFAULT_TIMEOUT), quiet },
             fabric: fabric_file,
@@ -157,8 +154,8 @@ impl Bench<'_> {
         let place = agent.bdf.as_ref().map(|bdf| format!(" at {bdf}")).unwrap_or_default();
         self.observer.run_started(&format!("{} ({}){place}", agent.name, agent.gfx), mode);
         let aborts = std::mem::take(&mut self.event_aborts);
-        let config = bdf.map(|bdf| self.bed.sysfs.config_file(&bdf));
-        let mut recorder = Recorder { facts, config, rules: self.bed.rules, observer: self.observer, cases: Vec::new(), aborts };
+        let counters = Counters::at(plan.fabric.clone());
+        let mut recorder = Recorder { facts, bed: self.bed, bdf, counters, observer: self.observer, cases: Vec::new(), aborts };
         if let (Some(signal), false) = (self.opening_crash.take(), plan.cases.is_empty()) {
             recorder.opening_crash(&plan.cases.remove(0), &signal);
         }
@@ -204,9 +201,10 @@ fn groups<'a>(rules: Rules, faults: Option<&FaultPlan>, cases: &'a [String]) -> 
 /// Turns observations into reports as they come.
 struct Recorder<'a, 'b> {
     facts: RunFacts<'a>,
-    /// The device's config space.
-    config: Option<PathBuf>,
-    rules: Rules,
+    bed: &'a ReadyBed,
+    /// The device.
+    bdf: Option<Bdf>,
+    counters: Counters,
     observer: &'b mut dyn Observer,
     cases: Vec<CaseReport>,
     aborts: u32,
@@ -244,10 +242,14 @@ impl Listener for Recorder<'_, '_> {
 
     fn finished(&mut self, name: &str, observation: Observation) {
         let Observation { outcome, duration_ms, mut evidence } = observation;
-        evidence.off_the_bus = outcome != Outcome::Completed && self.config.as_deref().is_some_and(reads_all_ones);
+        let counted = self.counters.since();
+        if outcome == Outcome::RuntimeWedged {
+            evidence.fabric = evidence.fabric.or(counted);
+        }
+        evidence.off_the_bus = outcome != Outcome::Completed && self.bed.has_lost(self.bdf);
         let without = catalogue::find(name).map_or(catalogue::WithoutAtomics::LosesCompletion, |case| case.without_atomics);
         let mut judged = case::judge(&self.facts, without, &outcome, &evidence);
-        if self.rules == Rules::RocrModel
+        if self.bed.rules == Rules::RocrModel
             && judged.standing == Standing::Failed
             && let Some(reason) = rocr_bed::known(name, &outcome)
         {
@@ -269,11 +271,29 @@ impl Listener for Recorder<'_, '_> {
     }
 }
 
-/// Whether a function answers nothing any more: a read of its config space that nobody completes returns all ones (PCIe 2.3.2).
-fn reads_all_ones(config: &Path) -> bool {
-    let mut start = [0; 4];
-    let read = fs::File::open(config).and_then(|mut file| file.read_exact(&mut start));
-    read.is_ok() && start == [0xff; 4]
+/// What the path counts, where it does, since the last case: of a case whose worker was killed nobody else can tell.
+struct Counters {
+    file: Option<PathBuf>,
+    before: Option<FabricCounters>,
+}
+
+impl Counters {
+    fn at(file: Option<PathBuf>) -> Self {
+        let mut counters = Self { file, before: None };
+        counters.before = counters.sample();
+        counters
+    }
+
+    fn sample(&self) -> Option<FabricCounters> {
+        FabricCounters::from_file_bytes(&fs::read(self.file.as_deref()?).ok()?)
+    }
+
+    /// What was counted since it was asked last.
+    fn since(&mut self) -> Option<FabricCounters> {
+        let now = self.sample();
+        let before = std::mem::replace(&mut self.before, now);
+        Some(now?.since(&before?))
+    }
 }
 
 /// What the cases counted, together. The file itself does not tell: a bed may start to count anew with every worker.

@@ -83,6 +83,7 @@ fn enumerate(bed: &ReadyBed, interrupts: &Interrupts) -> Result<(Roster, Option<
         supervisor: std::process::id(),
         runtime: bed.runtime.clone(),
         agent: 0,
+        already: 0,
         cases: Vec::new(),
         pace: Pace { timeout: Milliseconds::DEFAULT_TIMEOUT, quiet: None },
         fabric: None,

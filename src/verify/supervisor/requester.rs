@@ -1,5 +1,7 @@
 //! The device's AtomicOp Requester Enable bit, put back whatever happens.
 
+use std::path::PathBuf;
+
 use crate::pci::Bdf;
 use crate::pci::requester::{Outcome, RequesterState, RequesterSwitch, journal_path};
 use crate::pci::sysfs::SysfsRoot;
@@ -11,6 +13,7 @@ use crate::verify::error::VerifyError;
 pub struct Requester {
     device: Bdf,
     switch: RequesterSwitch,
+    journal: PathBuf,
 }
 
 impl Requester {
@@ -23,8 +26,9 @@ impl Requester {
             let reason = "the runtime does not say where it is on the PCI bus; `--atomics as-found` needs no address".to_owned();
             return Err(VerifyError::Requester { device: name.to_owned(), reason });
         };
-        RequesterSwitch::open(&sysfs.config_file(&device), device, &journal_path(sysfs, &device))
-            .map(|switch| Self { device, switch })
+        let journal = journal_path(sysfs, &device);
+        RequesterSwitch::open(&sysfs.config_file(&device), device, &journal)
+            .map(|switch| Self { device, switch, journal })
             .map_err(|error| failed(device, &error))
     }
 
@@ -71,7 +75,18 @@ impl Requester {
     /// # Errors
     /// Config space cannot be written; the journal stays for `aqlprobe atomics restore`.
     pub fn restore(&mut self) -> Result<(), VerifyError> {
-        self.switch.restore().map_err(|error| failed(self.device, &error))
+        self.switch.restore().map_err(|error| VerifyError::NotRestored {
+            device: self.device.to_string(),
+            reason: error.to_string(),
+            journal: self.journal.clone(),
+            ended: None,
+        })
+    }
+
+    /// Whether there is something to put back.
+    #[must_use]
+    pub fn is_changed(&self) -> bool {
+        self.switch.is_changed()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::report::{Evidence, Outcome, RuntimeFacts};
-use crate::verify::error::VerifyError;
+use crate::verify::error::{PutBack, VerifyError};
 use crate::verify::event::{AgentSummary, Observation, PlannedRuntime, WorkerEvent, WorkerPlan};
 
 use super::interrupt::Interrupts;
@@ -86,7 +86,7 @@ pub fn enumerate(plan: &WorkerPlan, launch: &mut Launch<'_>, interrupts: &Interr
     let mut deadline = Instant::now() + OPENING;
     loop {
         if let Some(signal) = interrupts.pending() {
-            return Err(VerifyError::Interrupted { signal });
+            return Err(VerifyError::Interrupted { signal, put_back: PutBack::Nothing });
         }
         match worker.next(TICK) {
             Some(Message::Event(WorkerEvent::Ready { runtime, agents })) => {
@@ -121,7 +121,8 @@ pub fn enumerate(plan: &WorkerPlan, launch: &mut Launch<'_>, interrupts: &Interr
 /// Runs every case of `plan`; each ends in exactly one call of [`Listener::finished`], in order.
 ///
 /// # Errors
-/// The user's interrupt, or a worker that cannot even be started. Whatever happens to a worker is an observation.
+/// The user's interrupt, or a worker that cannot even be started. Whatever happens to a worker is an observation, and so is what a
+/// runtime says that [`enumerate`] has seen open.
 pub fn run_cases(
     plan: &WorkerPlan,
     launch: &mut Launch<'_>,
@@ -145,7 +146,8 @@ pub fn run_cases(
             opened: false,
             loaded: false,
         };
-        let mut worker = launch(&WorkerPlan { cases: remaining.to_vec(), ..plan.clone() })?;
+        let mut worker =
+            launch(&WorkerPlan { cases: remaining.to_vec(), already: plan.cases.len() - remaining.len(), ..plan.clone() })?;
         let stop = drive.follow(&mut *worker)?;
         let (finished, opened, running) = (drive.finished, drive.opened, drive.running.is_some());
         remaining = &remaining[finished..];
@@ -166,13 +168,12 @@ pub fn run_cases(
         if !opened {
             notes.push("it happened while the runtime was being opened".to_owned());
         }
-        let mut flood_bytes = None;
+        let (mut flood_bytes, mut refused) = (None, false);
         let outcome = match stop {
+            // It has been opened to list its GPUs, so that it no longer opens is something that happened to it.
             Stop::Refused(reason) => {
-                if finished == 0 && remaining.len() == plan.cases.len() {
-                    return Err(VerifyError::Runtime(reason));
-                }
-                return give_up(remaining, running, &format!("the runtime cannot be opened again: {reason}"), listener);
+                refused = true;
+                Outcome::RuntimeRefused { reason }
             }
             Stop::Wedged(ending) => {
                 if ending == Ending::Unkillable {
@@ -191,8 +192,11 @@ pub fn run_cases(
             Observation { outcome, duration_ms: 0, evidence: Evidence { notes, flood_bytes, ..Evidence::default() } },
         );
         remaining = &remaining[1..];
+        if refused {
+            return give_up(remaining, "the runtime could not be opened again", listener);
+        }
         if stillborn == STILLBORN {
-            return give_up(remaining, false, &format!("{STILLBORN} workers in a row died while opening the runtime"), listener);
+            return give_up(remaining, &format!("{STILLBORN} workers in a row died while opening the runtime"), listener);
         }
     }
     Ok(())
@@ -204,11 +208,9 @@ fn died_of_events(plan: &WorkerPlan, worker: &dyn Worker) -> bool {
 }
 
 /// Ends every remaining case as not tried.
-fn give_up(remaining: &[String], first_was_started: bool, reason: &str, listener: &mut dyn Listener) -> Result<(), VerifyError> {
-    for (position, case) in remaining.iter().enumerate() {
-        if position > 0 || !first_was_started {
-            listener.started(case);
-        }
+fn give_up(remaining: &[String], reason: &str, listener: &mut dyn Listener) -> Result<(), VerifyError> {
+    for case in remaining {
+        listener.started(case);
         let outcome = Outcome::Untestable { reason: reason.to_owned() };
         listener.finished(case, Observation { outcome, duration_ms: 0, evidence: Evidence::default() });
     }
@@ -241,7 +243,7 @@ impl Drive<'_> {
         loop {
             if let Some(signal) = self.interrupts.pending() {
                 worker.end(Duration::ZERO);
-                return Err(VerifyError::Interrupted { signal });
+                return Err(VerifyError::Interrupted { signal, put_back: PutBack::Nothing });
             }
             let message = worker.next(TICK);
             if let Some(bytes) = worker.flood() {

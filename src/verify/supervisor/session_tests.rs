@@ -114,6 +114,7 @@ fn plan(cases: &[&str]) -> WorkerPlan {
         supervisor: 1,
         runtime: PlannedRuntime::Embedded,
         agent: 0,
+        already: 0,
         cases: cases.iter().map(|case| (*case).to_owned()).collect(),
         pace: Pace { timeout: Milliseconds(10), quiet: None },
         fabric: None,
@@ -202,16 +203,17 @@ fn workers_that_never_open_the_runtime_end_the_session() {
 }
 
 #[test]
-fn a_runtime_that_refuses_at_once_is_an_error_and_later_leaves_the_rest_untested() {
+fn a_runtime_that_listed_its_gpus_and_then_refuses_fails_the_case_at_hand_and_leaves_the_rest_untested() {
     let refuses = || vec![Message::Event(WorkerEvent::Refused { reason: "no /dev/kfd".to_owned() })];
-    let (result, log, _) = run(&["a"], vec![(refuses(), Ending::Clean)]);
-    assert!(matches!(result, Err(VerifyError::Runtime(reason)) if reason == "no /dev/kfd"));
-    assert!(log.finished.is_empty());
+    let (result, log, asked) = run(&["a", "b"], vec![(refuses(), Ending::Clean)]);
+    assert!(result.is_ok());
+    assert_eq!(log.outcomes(), [("a", "runtime-refused"), ("b", "untestable")]);
+    assert_eq!((log.started, asked.len()), (vec!["a".to_owned(), "b".to_owned()], 1));
 
     let first = vec![ready(), starts("a")];
-    let (result, log, _) = run(&["a", "b"], vec![(first, killed()), (refuses(), Ending::Clean)]);
+    let (result, log, _) = run(&["a", "b", "c"], vec![(first, killed()), (refuses(), Ending::Clean)]);
     assert!(result.is_ok());
-    assert_eq!(log.outcomes(), [("a", "worker-crashed"), ("b", "untestable")]);
+    assert_eq!(log.outcomes(), [("a", "worker-crashed"), ("b", "runtime-refused"), ("c", "untestable")]);
 }
 
 #[test]
@@ -228,7 +230,7 @@ fn an_interrupt_ends_the_session_with_its_signals_name() {
     let mut launch = |_: &WorkerPlan| Ok(Box::new(Silent) as Box<dyn Worker>);
     let interrupts = Interrupts::raised(signal_hook::consts::SIGTERM);
     let result = run_cases(&plan(&["a"]), &mut launch, &interrupts, &mut log, &mut NoGate);
-    assert!(matches!(result, Err(VerifyError::Interrupted { signal: "SIGTERM" })));
+    assert!(matches!(result, Err(VerifyError::Interrupted { signal: "SIGTERM", .. })));
     assert!(log.finished.is_empty());
 }
 
@@ -242,6 +244,47 @@ fn a_worker_that_talks_without_end_and_not_to_the_point_is_wedged() {
         run_cases(&plan(&["a"]), &mut launch, &Interrupts::raised(0), &mut log, &mut NoGate).unwrap();
         assert_eq!(log.outcomes(), [("a", "runtime-wedged")], "{refrain:?}");
     }
+}
+
+/// Has written without end by the time that it is listened to.
+struct Flooding(VecDeque<Message>);
+
+impl Worker for Flooding {
+    fn next(&mut self, _wait: Duration) -> Option<Message> {
+        Some(self.0.pop_front().unwrap_or_else(|| Message::Garbage("flood".to_owned())))
+    }
+
+    fn flood(&self) -> Option<u64> {
+        self.0.is_empty().then_some(1 << 26)
+    }
+
+    fn end(&mut self, _grace: Duration) -> Ending {
+        killed()
+    }
+
+    fn complaints(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn proceed(&mut self) {}
+}
+
+#[test]
+fn a_worker_that_floods_is_ended_for_it_before_its_watchdog_would() {
+    struct Bytes(Vec<(&'static str, Option<u64>)>);
+    impl Listener for Bytes {
+        fn started(&mut self, _name: &str) {}
+
+        fn finished(&mut self, _name: &str, observation: Observation) {
+            self.0.push((observation.outcome.name(), observation.evidence.flood_bytes));
+        }
+
+        fn repeated(&mut self, _name: &str) {}
+    }
+    let mut launch = |_: &WorkerPlan| Ok(Box::new(Flooding(VecDeque::from([ready(), starts("a")]))) as Box<dyn Worker>);
+    let mut heard = Bytes(Vec::new());
+    run_cases(&plan(&["a"]), &mut launch, &Interrupts::raised(0), &mut heard, &mut NoGate).unwrap();
+    assert_eq!(heard.0, [("worker-crashed", Some(1 << 26))]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::pci::Bdf;
 use crate::pci::device_lock::DeviceLock;
 use crate::report::{AtomicsMode, KfdReport, PathReport, Prediction, RequesterReadback};
-use crate::verify::error::VerifyError;
+use crate::verify::error::{PutBack, VerifyError};
 use crate::verify::event::{AgentSummary, Gate};
 
 use super::bed::{ReadyBed, Rules};
@@ -93,12 +93,29 @@ impl Switch {
         self.requester.as_mut()
     }
 
-    /// Puts the bit back.
+    /// Puts the bit back, also when the runs were cut short: that a bit is not back is worse than why they were. A device that is gone
+    /// has no bit any more, and it takes the report to tell that: then what could not be done comes beside the runs.
     ///
     /// # Errors
-    /// Config space cannot be written.
-    pub fn restore(&mut self) -> Result<(), VerifyError> {
-        self.requester.as_mut().map_or(Ok(()), Requester::restore)
+    /// [`VerifyError::NotRestored`], or what `runs` ended with.
+    pub fn conclude<T>(
+        &mut self,
+        runs: Result<T, VerifyError>,
+        gone: impl FnOnce() -> bool,
+    ) -> Result<(T, Option<String>), VerifyError> {
+        let changed = self.requester.as_ref().is_some_and(Requester::is_changed);
+        let restored = self.requester.as_mut().map_or(Ok(()), Requester::restore);
+        match (restored, runs) {
+            (Ok(()), Err(VerifyError::Interrupted { signal, .. })) if changed => {
+                Err(VerifyError::Interrupted { signal, put_back: PutBack::AtomicOps })
+            }
+            (Ok(()), runs) => runs.map(|runs| (runs, None)),
+            (Err(left), Ok(runs)) if gone() => Ok((runs, Some(left.to_string()))),
+            (Err(VerifyError::NotRestored { device, reason, journal, .. }), Err(ended)) => {
+                Err(VerifyError::NotRestored { device, reason, journal, ended: Some(ended.to_string()) })
+            }
+            (Err(left), _) => Err(left),
+        }
     }
 }
 
@@ -150,17 +167,7 @@ mod tests {
     fn a_device_that_another_run_has_is_refused_whatever_is_to_be_done_with_it_and_free_afterwards() {
         let (_tree, sysfs) = founding_tree(Completers::Both);
         let report = BedReport { kind: BedKind::Hardware, runtime: "x".to_owned(), rocr: None, reason: None, replay: None };
-        let bed = ReadyBed {
-            report,
-            runtime: PlannedRuntime::Embedded,
-            sysfs: sysfs.clone(),
-            launcher: Default::default(),
-            rules: Rules::Plain,
-            counters: None,
-            _lease: None,
-            taken: None,
-            _tree: None,
-        };
+        let bed = ReadyBed::on(report, PlannedRuntime::Embedded, sysfs.clone(), Rules::Plain);
         let before = std::fs::read(sysfs.config_file(&FIJI)).unwrap();
         for first in [&[AtomicsMode::AsFound][..], &[AtomicsMode::Off, AtomicsMode::On]] {
             let held = Switch::open(&bed, Some(FIJI), "Fiji", first).unwrap();
