@@ -160,8 +160,8 @@ impl FaultPlan {
 
     /// A fault that is meant for cases of which none is here.
     #[must_use]
-    pub fn idle<'a>(&self, cases: impl Iterator<Item = &'a str> + Clone) -> Option<&PlannedFault> {
-        let strikes = |pattern: &Pattern| cases.clone().any(|case| pattern.matches(case));
+    pub fn idle(&self, cases: &[&str]) -> Option<&PlannedFault> {
+        let strikes = |pattern: &Pattern| cases.iter().any(|case| pattern.matches(case));
         self.faults.iter().find(|planned| planned.case.as_ref().is_some_and(|pattern| !strikes(pattern)))
     }
 

@@ -230,7 +230,7 @@ fn a_plan_is_a_plan_also_where_a_file_has_its_name_and_a_file_is_read_whatever_k
 
 #[test]
 fn a_fault_for_cases_of_which_none_runs_is_idle() {
-    let idle = |plan: &str| plan.parse::<FaultPlan>().unwrap().idle(["nop", "fence-none"].into_iter()).map(ToString::to_string);
+    let idle = |plan: &str| plan.parse::<FaultPlan>().unwrap().idle(&["nop", "fence-none"]).map(ToString::to_string);
     assert_eq!(idle("signal-twice:case=fence-*,packet-lost"), None);
     assert_eq!(idle("packet-lost,signal-twice:case=nope-*").as_deref(), Some("signal-twice:case=nope-*"));
 }

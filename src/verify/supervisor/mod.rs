@@ -48,8 +48,8 @@ use survey::{Survey, Switch};
 pub fn run(request: &VerifyRequest, observer: &mut dyn Observer) -> Result<Report, VerifyError> {
     let (started, clock) = (SystemTime::now(), Instant::now());
     let cases = catalogue::select(&request.cases)?;
-    let idle = request.place.faults.as_ref().and_then(|plan| plan.idle(cases.iter().map(|case| case.name)));
-    if let Some(fault) = idle {
+    let names: Vec<&str> = cases.iter().map(|case| case.name).collect();
+    if let Some(fault) = request.place.faults.as_ref().and_then(|plan| plan.idle(&names)) {
         return Err(VerifyError::IdleFault { fault: fault.to_string() });
     }
     let interrupts = Interrupts::catch();
