@@ -41,10 +41,11 @@ mod tests {
 
     #[test]
     fn the_median_with_atomicops_is_held_against_the_one_without() {
-        // 1 to 99 have the median 50; 20 more is 20 more.
-        let (off, on): (Vec<u64>, Vec<u64>) = ((1..=99).collect(), (21..=119).collect());
+        // 1 to 101 have the median 51; 20 more is 20 more. In an order in which neighbours have nothing to do with each other.
+        let off: Vec<u64> = (0..101_u64).map(|at| at * at * at * 7 % 101 + 1).collect();
+        let on: Vec<u64> = off.iter().map(|ns| ns + 20).collect();
         let effect = of(&runs(measured_in(&off), measured_in(&on))).unwrap();
-        assert_eq!((effect.off_median_ns, effect.on_median_ns, effect.difference_ns), (50, 70, 20.0));
+        assert_eq!((effect.off_median_ns, effect.on_median_ns, effect.difference_ns), (51, 71, 20.0));
         let interval = effect.interval.unwrap();
         assert!(interval.low_ns <= 20.0 && interval.high_ns >= 20.0 && interval.confidence == 0.95, "{interval:?}");
     }
