@@ -214,6 +214,8 @@ mod a_place_that_cannot_be_written {
         told(&[&NOP[..], &["-o", "/dev/full"]].concat(), 1)
             .stdout(is_empty())
             .stderr(contains("cannot write /dev/full"))
+            // The run is not lost with its report.
+            .stderr(contains("PASS: "))
             .stderr(contains("No space left on device"))
             .stderr(contains("hint: free space there"));
     }

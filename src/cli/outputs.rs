@@ -177,7 +177,8 @@ impl Outputs {
             let appended = file.write_all(text.as_bytes()).with_context(|| output::cannot(&path));
             first_failure = first_failure.and(appended.map_err(|error| Failure::new(error, ExitCode::CheckFailed)));
         }
-        if !written.is_empty() {
+        // A run whose report could not be written has found out all the same.
+        if !written.is_empty() || first_failure.is_err() {
             let reports: String = written.iter().map(|path| format!("report: {}\n", path.display())).collect();
             let _ = io::stderr().lock().write_all(format!("{verdict}\n{reports}").as_bytes());
         }
