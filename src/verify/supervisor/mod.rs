@@ -232,6 +232,10 @@ impl Recorder<'_, '_> {
 }
 
 impl Listener for Recorder<'_, '_> {
+    fn launching(&mut self) {
+        self.counters.forget();
+    }
+
     fn repeated(&mut self, _name: &str) {
         self.aborts += 1;
     }
@@ -271,7 +275,7 @@ impl Listener for Recorder<'_, '_> {
     }
 }
 
-/// What the path counts, where it does, since the last case: of a case whose worker was killed nobody else can tell.
+/// What the path counts, where it does, since the last case of the same worker: of a case whose worker was killed nobody else can tell.
 struct Counters {
     file: Option<PathBuf>,
     before: Option<FabricCounters>,
@@ -279,16 +283,19 @@ struct Counters {
 
 impl Counters {
     fn at(file: Option<PathBuf>) -> Self {
-        let mut counters = Self { file, before: None };
-        counters.before = counters.sample();
-        counters
+        Self { file, before: None }
+    }
+
+    /// A bed may start to count anew with every worker, so what was read before says nothing of what comes.
+    fn forget(&mut self) {
+        self.before = None;
     }
 
     fn sample(&self) -> Option<FabricCounters> {
         FabricCounters::from_file_bytes(&fs::read(self.file.as_deref()?).ok()?)
     }
 
-    /// What was counted since it was asked last.
+    /// What was counted since it was asked last; `None` of a worker's first case.
     fn since(&mut self) -> Option<FabricCounters> {
         let now = self.sample();
         let before = std::mem::replace(&mut self.before, now);

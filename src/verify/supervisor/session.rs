@@ -15,6 +15,8 @@ pub type Launch<'a> = dyn FnMut(&WorkerPlan) -> Result<Box<dyn Worker>, VerifyEr
 
 /// Who hears of the progress of a session.
 pub trait Listener {
+    /// A worker is about to be started.
+    fn launching(&mut self) {}
     /// A case starts.
     fn started(&mut self, name: &str);
     /// A case ended, one way or the other.
@@ -135,6 +137,7 @@ pub fn run_cases(
     let mut repeated: Option<&String> = None;
     while let Some(next) = remaining.first() {
         gatekeeper.opening()?;
+        listener.launching();
         let mut drive = Drive {
             plan,
             interrupts,
