@@ -3,6 +3,19 @@
 #[path = "../../src/aql/mod.rs"]
 pub mod aql;
 
+/// What the software GPU reaches memory through, without the GPU; for Miri.
+#[cfg(not(loom))]
+#[path = "../../src/model"]
+pub mod model {
+    pub mod address;
+    pub mod bus;
+    pub mod memory;
+}
+
+#[cfg(not(loom))]
+#[path = "../../src/faults/mod.rs"]
+pub mod faults;
+
 /// The blocked wait of the runtime, without the runtime.
 #[cfg(loom)]
 #[path = "../../src/runtime"]

@@ -3,9 +3,13 @@ use super::*;
 const BASE: GpuVa = GpuVa(0x10_0000);
 
 fn mapped(map: &MemoryMap, va: GpuVa, bytes: &mut [u64], protection: Protection) -> Result<(), MapError> {
-    let host = HostPtr::new(NonNull::new(bytes.as_mut_ptr().cast()).unwrap());
-    let mapping = Mapping { va, length: size_of_val(bytes) as u64, host, home: Home::Host, protection };
-    // SAFETY: the slice outlives the map in every test below.
+    mapped_at(map, va, bytes.as_mut_ptr(), bytes.len(), protection)
+}
+
+fn mapped_at(map: &MemoryMap, va: GpuVa, base: *mut u64, words: usize, protection: Protection) -> Result<(), MapError> {
+    let host = HostPtr::new(NonNull::new(base.cast()).unwrap());
+    let mapping = Mapping { va, length: 8 * words as u64, host, home: Home::Host, protection };
+    // SAFETY: the words outlive the map in every test below.
     unsafe { map.map(mapping) }
 }
 
@@ -29,9 +33,10 @@ fn an_access_must_lie_inside_mappings_that_continue_each_other_in_this_process()
 fn an_access_may_span_mappings_that_continue_each_other() {
     let mut words = [1u64, 2, 3, 4, 5, 6];
     let map = MemoryMap::new();
-    for (pair, protection) in words.chunks_mut(2).zip([Protection::ReadWrite, Protection::ReadWrite, Protection::ReadOnly]) {
-        let va = BASE + (pair[0] - 1) * 8;
-        mapped(&map, va, pair, protection).unwrap();
+    // All through one pointer, which an access that spans them may follow from one to the next.
+    let base = words.as_mut_ptr();
+    for (pair, protection) in [(0, Protection::ReadWrite), (1, Protection::ReadWrite), (2, Protection::ReadOnly)] {
+        mapped_at(&map, BASE + 16 * pair as u64, base.wrapping_add(2 * pair), 2, protection).unwrap();
     }
     let view = map.view();
     let mut row = [0_u64; 5];
