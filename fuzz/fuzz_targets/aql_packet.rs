@@ -7,12 +7,12 @@ pub fn run(bytes: &[u8]) {
     let byte = |at: usize| bytes.get(at).copied().unwrap_or_default();
     let words = std::array::from_fn(|n| u32::from_le_bytes(std::array::from_fn(|offset| byte(4 * n + offset))));
     let again = match DecodedPacket::decode(words) {
-        Ok(DecodedPacket::Invalid) => return,
-        Ok(DecodedPacket::KernelDispatch(_, packet)) => packet.to_words(),
-        Ok(DecodedPacket::BarrierAnd(packet)) => packet.to_words(),
-        Ok(DecodedPacket::BarrierOr(packet)) => packet.to_words(),
-        Ok(DecodedPacket::BarrierValue(_, packet)) => packet.to_words(),
-        Ok(DecodedPacket::AgentDispatch(packet)) => packet.to_words(),
+        Ok((_, DecodedPacket::Invalid)) => return,
+        Ok((_, DecodedPacket::KernelDispatch(_, packet))) => packet.to_words(),
+        Ok((_, DecodedPacket::BarrierAnd(packet))) => packet.to_words(),
+        Ok((_, DecodedPacket::BarrierOr(packet))) => packet.to_words(),
+        Ok((_, DecodedPacket::BarrierValue(_, packet))) => packet.to_words(),
+        Ok((_, DecodedPacket::AgentDispatch(packet))) => packet.to_words(),
         Err(error) => return assert!(!error.to_string().is_empty()),
     };
     assert_eq!(again, words);
