@@ -183,8 +183,7 @@ fn waits(context: &mut Context<'_>, mode: WaitMode) -> Step<()> {
         let output = || compare_marks(&cells, round + 1);
         let overslept = arrived.lock().unwrap_or_else(PoisonError::into_inner).map(|arrived| waited.overslept(arrived));
         let awaited = Completion { signal: &done, before: 1, expected: 0, queue: &queue, index, output: &output };
-        // A wait that ran to its end although the value had arrived well before is one that was not woken, not a late completion.
-        if waited.returned >= end && overslept.is_some_and(|overslept| overslept > span / 2) {
+        if overslept.is_some_and(|overslept| waited.ran_to_its_end(end, span, overslept)) {
             context.record(&awaited, output());
             context.note("the wait ran to its end although the value had arrived");
             return Err(Stop(Outcome::WakeLost));
@@ -214,6 +213,13 @@ impl Waited {
     fn overslept(&self, arrived: Instant) -> Duration {
         self.returned.saturating_duration_since(arrived).saturating_sub(self.starved)
     }
+
+    /// Whether a wait of `span` was over only because of its timeout, which is one that was not woken and no late completion. A runtime
+    /// hands whole milliseconds to the kernel (AMDKFD_IOC_WAIT_EVENTS), rounds down, and then finds the value just before `end`.
+    fn ran_to_its_end(&self, end: Instant, span: Duration, overslept: Duration) -> bool {
+        const TIMEOUT_GRAIN: Duration = Duration::from_millis(10);
+        self.returned + TIMEOUT_GRAIN >= end && overslept > span / 2
+    }
 }
 
 #[cfg(test)]
@@ -230,6 +236,21 @@ mod tests {
         assert_eq!(waited(1720, 0).overslept(arrived), Duration::from_millis(1720));
         assert_eq!(waited(1720, 1700).overslept(arrived), Duration::from_millis(20));
         assert_eq!(waited(5, 1700).overslept(arrived), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_wait_that_its_timeout_ended_was_not_woken_even_where_the_runtime_rounds_milliseconds_down() {
+        let begin = Instant::now();
+        let span = Duration::from_millis(5000);
+        let waited = |micros: u64| Waited { returned: begin + Duration::from_micros(micros), starved: Duration::ZERO };
+        let judged = |micros: u64, arrived: u64| {
+            let waited = waited(micros);
+            waited.ran_to_its_end(begin + span, span, waited.overslept(begin + Duration::from_millis(arrived)))
+        };
+        assert!(judged(5_000_100, 5));
+        assert!(judged(4_999_400, 5), "4999 of 4999.9 ms were slept");
+        assert!(!judged(1_700_000, 5), "late, and woken");
+        assert!(!judged(5_000_100, 4_990), "the value came at the end");
     }
 
     #[test]
