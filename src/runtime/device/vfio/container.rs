@@ -18,7 +18,10 @@ pub trait Iommu: Send + Sync {
     ///
     /// # Errors
     /// The kernel refuses.
-    fn map(&self, address: u64, bytes: u64) -> io::Result<()>;
+    ///
+    /// # Safety
+    /// As of [`ioctl::map_dma`]: memory that the device may change is no memory for references.
+    unsafe fn map(&self, address: u64, bytes: u64) -> io::Result<()>;
 
     /// Takes whole mappings away again.
     ///
@@ -73,8 +76,9 @@ fn open(path: &Path) -> Result<OwnedFd, VfioError> {
 }
 
 impl Iommu for Container {
-    fn map(&self, address: u64, bytes: u64) -> io::Result<()> {
-        ioctl::map_dma(&self.container, address, bytes)
+    unsafe fn map(&self, address: u64, bytes: u64) -> io::Result<()> {
+        // SAFETY: the caller's promise.
+        unsafe { ioctl::map_dma(&self.container, address, bytes) }
     }
 
     fn unmap(&self, address: u64, bytes: u64) -> io::Result<()> {

@@ -101,7 +101,10 @@ impl HostileDriver {
 
     /// Lets the device reach a part of the arena; whether it was reachable before is nobody's care.
     pub fn map(&self, offset: u64, bytes: u64) {
-        let _ = self.container.map(self.arena_address() + offset, bytes);
+        if usize::try_from(bytes).ok().and_then(|length| self.arena.part(offset, length)).is_some() {
+            // SAFETY: a part of the arena, which is reached through BarMapping's atomics only and lives as long as self.
+            let _ = unsafe { self.container.map(self.arena_address() + offset, bytes) };
+        }
     }
 
     /// Takes it away, whatever the device is doing there.

@@ -153,9 +153,10 @@ pub fn region(device: BorrowedFd<'_>, index: u32) -> io::Result<RegionInfo> {
 
 /// `VFIO_IOMMU_MAP_DMA`: pins `size` bytes at `address` and lets the device read and write them at the same IOVA.
 ///
-/// Safe: memory may change under its owner's feet only if the device is told the address, and it is pinned, so an unmap on our side
-/// leaves the device nothing of ours.
-pub fn map_dma(container: impl AsFd, address: u64, size: u64) -> io::Result<()> {
+/// # Safety
+/// Until they are unmapped or the container ends, the bytes are reached by atomic or volatile accesses only: the device may change them
+/// at any time. That they are pinned makes an earlier `munmap` harmless.
+pub unsafe fn map_dma(container: impl AsFd, address: u64, size: u64) -> io::Result<()> {
     let mut map = DmaMap { argsz: argsz::<DmaMap>(), flags: DMA_READ_WRITE, address, iova: address, size };
     // SAFETY: takes struct vfio_iommu_type1_dma_map.
     unsafe { call(container.as_fd(), vfio(13), (&raw mut map).cast()) }.map(drop)
@@ -192,6 +193,7 @@ mod tests {
         assert!(region(file.as_fd(), 0).is_err());
         assert!(device(file.as_fd(), "0000:01:00.0").is_err());
         assert!(device(file.as_fd(), "a\0b").is_err());
-        assert!(map_dma(&file, 0x1000, 0x1000).is_err());
+        // SAFETY: /dev/null maps nothing.
+        assert!(unsafe { map_dma(&file, 0x1000, 0x1000) }.is_err());
     }
 }

@@ -109,7 +109,9 @@ impl HostMemory {
             }
         });
         let address = filled.map_err(|source| PagesError::Host { bytes, source })?;
-        self.iommu.map(address, bytes as u64).map_err(|source| PagesError::Iommu { bytes, source })?;
+        // SAFETY: the arena's memory goes out as Pages only, which nobody reaches but through atomics and raw pointers, and it stays
+        // reserved until it is unmapped (see Drop).
+        unsafe { self.iommu.map(address, bytes as u64) }.map_err(|source| PagesError::Iommu { bytes, source })?;
         Ok(address)
     }
 }
@@ -191,7 +193,7 @@ mod tests {
     }
 
     impl Iommu for Ledger {
-        fn map(&self, address: u64, bytes: u64) -> io::Result<()> {
+        unsafe fn map(&self, address: u64, bytes: u64) -> io::Result<()> {
             if self.refuses {
                 return Err(io::ErrorKind::PermissionDenied.into());
             }
