@@ -21,6 +21,9 @@ pub enum RuntimeError {
     /// No `hsa_init` is in force.
     #[error("the runtime is not initialized")]
     NotInitialized,
+    /// A runtime that was shut down is in a callback or a wait that does not end.
+    #[error("the runtime before has not ended: a callback or a wait of it goes on")]
+    StillEnding,
     /// Too many nested `hsa_init`.
     #[error("too many nested hsa_init calls")]
     RefcountOverflow,
@@ -109,7 +112,10 @@ impl RuntimeError {
             Self::Device(DeviceError::Vfio(VfioError::Refused { status, .. })) if !matches!(status, Status::TooManyQueues) => {
                 sys::HSA_STATUS_ERROR_INVALID_QUEUE_CREATION
             }
-            Self::OutOfResources(_) | Self::Memory(_) | Self::Bed(_) | Self::Device(_) => sys::HSA_STATUS_ERROR_OUT_OF_RESOURCES,
+            // hsa_init has no other word for a device that is not free.
+            Self::StillEnding | Self::OutOfResources(_) | Self::Memory(_) | Self::Bed(_) | Self::Device(_) => {
+                sys::HSA_STATUS_ERROR_OUT_OF_RESOURCES
+            }
             Self::InvalidReader(_) => sys::HSA_STATUS_ERROR_INVALID_CODE_OBJECT_READER,
             Self::InvalidExecutable(_) => sys::HSA_STATUS_ERROR_INVALID_EXECUTABLE,
             Self::FrozenExecutable => sys::HSA_STATUS_ERROR_FROZEN_EXECUTABLE,
