@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::report::Doorbell;
-use crate::report::latency::{LatencySettings, Measurement, TimerReport};
+use crate::report::latency::{LatencySettings, Measurement, Stage, TimerReport};
 use crate::verify::supervision::{Gate, Milliseconds, Pace, Plan, PlannedRuntime};
 
 use super::stop::Stop;
@@ -70,13 +70,20 @@ pub enum LatencyEvent {
         /// At most [`CHUNK`].
         samples_ns: Vec<u64>,
     },
+    /// The same of a stage.
+    StageSamples {
+        /// Which.
+        stage: Stage,
+        /// At most [`CHUNK`].
+        samples_ns: Vec<i64>,
+    },
     /// Everything but the samples, which were sent before.
     Measured {
         /// What rings the queues.
         doorbell: Doorbell,
         /// The host's clock.
         timer: TimerReport,
-        /// The numbers; its samples are empty here.
+        /// The numbers; its samples and those of its stages are empty here.
         measurement: Box<Measurement>,
     },
     /// A round trip did not end.
@@ -99,6 +106,7 @@ mod tests {
             LatencyEvent::Loaded,
             LatencyEvent::Progress { share: 0.5 },
             LatencyEvent::Samples { samples_ns: vec![0, u64::MAX] },
+            LatencyEvent::StageSamples { stage: Stage::DeviceStart, samples_ns: vec![0, i64::MIN] },
             LatencyEvent::Stopped { stop: Stop::Lost("signal 1".to_owned()) },
             LatencyEvent::Done,
         ];

@@ -112,8 +112,10 @@ pub enum Paced {
 
 fn report(stage: Stage, mut values: Vec<f64>) -> Option<StageReport> {
     let mean_ns = mean(values.iter().copied(), values.len());
+    let samples_ns = values.iter().map(|value| value.round() as i64).collect();
     values.sort_unstable_by(f64::total_cmp);
-    (!values.is_empty()).then(|| StageReport { stage, median_ns: rank(&values, 0.5), p99_ns: rank(&values, 0.99), mean_ns })
+    let non_empty = !values.is_empty();
+    non_empty.then(|| StageReport { stage, median_ns: rank(&values, 0.5), p99_ns: rank(&values, 0.99), mean_ns, samples_ns })
 }
 
 fn between(from: Instant, to: Instant) -> f64 {
@@ -190,6 +192,15 @@ mod tests {
             (Stage::HostSees, 80.0),
         ];
         assert_eq!(times, wanted);
+    }
+
+    #[test]
+    fn a_stage_keeps_its_samples_in_the_order_of_the_round_trips() {
+        let epoch = Instant::now();
+        let trips = [trip(epoch, 0, [0, 9, 1, 1, 1, 5, 5, 5], true), trip(epoch, 1_000_000, [0, 3, 1, 1, 1, 5, 5, 5], true)];
+        let stages = split(&trips, epoch, Some(&clock()), Paced::ByItself).stages;
+        assert_eq!((stages[0].stage, &stages[0].samples_ns), (Stage::Reserve, &vec![9, 3]));
+        assert!(stages.iter().all(|stage| stage.samples_ns.len() == 2));
     }
 
     #[test]

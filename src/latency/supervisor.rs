@@ -1,10 +1,11 @@
 //! From a request to a report: a worker per device and state of AtomicOps.
 
+use std::collections::HashMap;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::faults::FaultPlan;
 use crate::report::latency::{
-    LatencyDevice, LatencyReport, LatencyResult, LatencyRun, LatencySettings, LatencyWait, Measurement, TimerReport,
+    self, LatencyDevice, LatencyReport, LatencyResult, LatencyRun, LatencySettings, LatencyWait, Measurement, TimerReport,
 };
 use crate::report::{BedKind, DocumentKind, Doorbell, Tool};
 use crate::verify::supervision::{
@@ -70,6 +71,7 @@ struct Bench<'a> {
 #[derive(Debug, Default)]
 struct Said {
     samples: Vec<u64>,
+    stage_samples: HashMap<latency::Stage, Vec<i64>>,
     measurement: Option<Box<Measurement>>,
     stop: Option<Stop>,
     refused: Option<String>,
@@ -134,6 +136,9 @@ impl Bench<'_> {
                     LatencyEvent::Loaded => return Heard::AtGate,
                     LatencyEvent::Progress { share } => self.observer.progressed(share),
                     LatencyEvent::Samples { samples_ns } => said.samples.extend(samples_ns),
+                    LatencyEvent::StageSamples { stage, samples_ns } => {
+                        said.stage_samples.entry(stage).or_default().extend(samples_ns);
+                    }
                     LatencyEvent::Measured { doorbell: found, timer, measurement } => {
                         *doorbell = Some(found);
                         self.timer = Some(timer);
@@ -151,10 +156,13 @@ impl Bench<'_> {
         Ok(self.result(said.into_inner(), &end, loses.then_some(start.reason)))
     }
 
-    fn result(&self, said: Said, end: &WorkerEnd, predicted: Option<&str>) -> (LatencyResult, Failing) {
+    fn result(&self, mut said: Said, end: &WorkerEnd, predicted: Option<&str>) -> (LatencyResult, Failing) {
         let bed = self.supervision.bed().kind;
         if let Some(mut measurement) = said.measurement {
             measurement.samples_ns = said.samples;
+            for stage in &mut measurement.stages {
+                stage.samples_ns = said.stage_samples.remove(&stage.stage).unwrap_or_default();
+            }
             measurement.warnings.extend(judgement::plausibility(bed, self.settings, &measurement));
             return (LatencyResult::Measured(measurement), Failing::Otherwise);
         }

@@ -149,6 +149,11 @@ fn measure(
     for chunk in samples.chunks(CHUNK) {
         events.send(&LatencyEvent::Samples { samples_ns: chunk.to_vec() })?;
     }
+    for stage in &mut measurement.stages {
+        for chunk in std::mem::take(&mut stage.samples_ns).chunks(CHUNK) {
+            events.send(&LatencyEvent::StageSamples { stage: stage.stage, samples_ns: chunk.to_vec() })?;
+        }
+    }
     events.send(&LatencyEvent::Measured { doorbell, timer, measurement: Box::new(measurement) })?;
     Ok(Ok(()))
 }

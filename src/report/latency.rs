@@ -370,6 +370,9 @@ pub struct StageReport {
     pub p99_ns: f64,
     /// The mean; the means of all stages add up to that of the round trip.
     pub mean_ns: f64,
+    /// Every one of them, rounded to whole nanoseconds, in the order of [`Measurement::samples_ns`]; empty in reports of older versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub samples_ns: Vec<i64>,
 }
 
 /// A set of samples. Nothing is trimmed.

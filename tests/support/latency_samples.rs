@@ -35,6 +35,7 @@ pub fn measurement(samples_ns: Vec<u64>) -> Measurement {
         median_ns: mean_ns * share,
         p99_ns: mean_ns * share * 2.0,
         mean_ns: mean_ns * share,
+        samples_ns: samples_ns.iter().map(|sample| (*sample as f64 * share) as i64).collect(),
     };
     Measurement {
         round_trip: Distribution {

@@ -75,7 +75,7 @@ mod tests {
     use crate::report::latency::Stage;
 
     fn stage(stage: Stage, mean_ns: f64) -> StageReport {
-        StageReport { stage, median_ns: mean_ns, p99_ns: mean_ns, mean_ns }
+        StageReport { stage, median_ns: mean_ns, p99_ns: mean_ns, mean_ns, samples_ns: Vec::new() }
     }
 
     /// Ten forward, four back, six forward: a round trip of twelve.
