@@ -4,6 +4,8 @@
 #[path = "support/program.rs"]
 #[allow(dead_code, reason = "shared with tests that need other parts of it")]
 mod program;
+#[path = "support/schema.rs"]
+mod schema;
 
 use std::fs;
 use std::thread;
@@ -44,10 +46,7 @@ fn told(report: &Value, run: usize, what: &str) -> Vec<String> {
 }
 
 fn violations(instance: &Value) -> Vec<String> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/results/verify.schema.json");
-    let schema = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
-    let validator = jsonschema::draft202012::new(&schema).unwrap();
-    validator.iter_errors(instance).map(|error| format!("{}: {error}", error.instance_path())).collect()
+    schema::violations("verify", instance)
 }
 
 #[test]

@@ -4,6 +4,8 @@
 #[path = "support/program.rs"]
 #[allow(dead_code, reason = "shared with other tests")]
 mod program;
+#[path = "support/schema.rs"]
+mod schema;
 
 #[path = "support/latency_samples.rs"]
 #[allow(dead_code, reason = "shared with other tests")]
@@ -26,14 +28,8 @@ fn with<'a>(base: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
     base.iter().chain(more).copied().collect()
 }
 
-fn schema() -> Value {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/results/latency.schema.json");
-    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
-}
-
 fn violations(instance: &Value) -> Vec<String> {
-    let validator = jsonschema::draft202012::new(&schema()).unwrap();
-    validator.iter_errors(instance).map(|error| format!("{}: {error}", error.instance_path())).collect()
+    schema::violations("latency", instance)
 }
 
 /// The JSON report of a run, which must keep to the schema, and its exit code.
@@ -50,8 +46,8 @@ mod the_schema {
 
     #[test]
     fn is_a_valid_2020_12_schema() {
-        assert!(jsonschema::draft202012::meta::is_valid(&schema()));
-        assert_eq!(schema()["$id"], "urn:aqlprobe:schema:latency:1");
+        assert!(jsonschema::draft202012::meta::is_valid(&schema::read("latency")));
+        assert_eq!(schema::read("latency")["$id"], "urn:aqlprobe:schema:latency:1");
     }
 
     #[test]
@@ -93,7 +89,7 @@ mod the_schema {
             }
         }
         let mut open = Vec::new();
-        walk("", &schema(), &mut open);
+        walk("", &schema::read("latency"), &mut open);
         assert_eq!(open, Vec::<String>::new());
     }
 
@@ -129,6 +125,12 @@ mod a_measurement {
         let stages = result["stages"].as_array().unwrap();
         let sum: f64 = stages.iter().map(|stage| stage["mean_ns"].as_f64().unwrap()).sum();
         assert!((sum - mean).abs() < 1.0, "the stages add up to {sum}, the mean is {mean}");
+        for stage in stages {
+            let kept: Vec<i64> = stage["samples_ns"].as_array().unwrap().iter().map(|sample| sample.as_i64().unwrap()).collect();
+            let mean = kept.iter().sum::<i64>() as f64 / 20.0;
+            assert_eq!(kept.len(), 20);
+            assert!((mean - stage["mean_ns"].as_f64().unwrap()).abs() <= 0.5, "rounded to nanoseconds: {stage}");
+        }
         let names: Vec<&str> = stages.iter().map(|stage| stage["stage"].as_str().unwrap()).collect();
         assert_eq!(names, ["reserve", "write", "publish", "doorbell", "device-start", "device-end", "host-sees"]);
     }

@@ -1,6 +1,8 @@
 //! `aqlprobe path` as its users meet it: the built program, its exit codes, what it prints where.
 #![allow(clippy::unwrap_used, reason = "a test: what cannot be read must fail it")]
 
+#[path = "support/schema.rs"]
+mod schema;
 #[path = "support/trees.rs"]
 mod trees;
 
@@ -20,14 +22,8 @@ fn path(root: &Path, arguments: &[&str]) -> assert_cmd::assert::Assert {
     program(&all).assert()
 }
 
-fn schema() -> Value {
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/results/path.schema.json");
-    serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap()
-}
-
 fn violations(instance: &Value) -> Vec<String> {
-    let validator = jsonschema::draft202012::new(&schema()).unwrap();
-    validator.iter_errors(instance).map(|error| format!("{}: {error}", error.instance_path())).collect()
+    schema::violations("path", instance)
 }
 
 /// The JSON report, which must keep to the schema.
@@ -170,8 +166,8 @@ mod the_report {
 
     #[test]
     fn the_schema_is_a_valid_2020_12_schema_without_a_host() {
-        assert!(jsonschema::draft202012::meta::is_valid(&schema()));
-        assert_eq!(schema()["$id"], "urn:aqlprobe:schema:path:1");
+        assert!(jsonschema::draft202012::meta::is_valid(&schema::read("path")));
+        assert_eq!(schema::read("path")["$id"], "urn:aqlprobe:schema:path:1");
     }
 
     #[test]

@@ -3,14 +3,11 @@
 
 #[path = "support/report_samples.rs"]
 mod samples;
+#[path = "support/schema.rs"]
+mod schema;
 
 use aqlprobe::report::{Report, json};
 use serde_json::Value;
-
-fn schema() -> Value {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/results/verify.schema.json");
-    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
-}
 
 fn as_json(report: &Report) -> Value {
     let mut bytes = Vec::new();
@@ -19,8 +16,7 @@ fn as_json(report: &Report) -> Value {
 }
 
 fn violations(instance: &Value) -> Vec<String> {
-    let validator = jsonschema::draft202012::new(&schema()).unwrap();
-    validator.iter_errors(instance).map(|error| format!("{}: {error}", error.instance_path())).collect()
+    schema::violations("verify", instance)
 }
 
 fn every_sample() -> Vec<Report> {
@@ -29,8 +25,8 @@ fn every_sample() -> Vec<Report> {
 
 #[test]
 fn the_schema_is_a_valid_2020_12_schema_without_a_host() {
-    assert!(jsonschema::draft202012::meta::is_valid(&schema()));
-    assert_eq!(schema()["$id"], "urn:aqlprobe:schema:verify:1");
+    assert!(jsonschema::draft202012::meta::is_valid(&schema::read("verify")));
+    assert_eq!(schema::read("verify")["$id"], "urn:aqlprobe:schema:verify:1");
 }
 
 #[test]
@@ -99,7 +95,7 @@ fn every_object_of_the_schema_is_closed_and_described() {
         fields.iter().for_each(|(name, field)| walk(&format!("{at}/{name}"), field, open));
     }
     let mut open = Vec::new();
-    walk("", &schema(), &mut open);
+    walk("", &schema::read("verify"), &mut open);
     assert_eq!(open, Vec::<String>::new());
 }
 

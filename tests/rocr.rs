@@ -2,6 +2,9 @@
 //! `AQLPROBE_ROCR_SYSROOT`, and a built program with `libaqlprobe.so` beside it, in `AQLPROBE_PROBE`: `tests/rocr/run` gives both.
 #![allow(clippy::unwrap_used, reason = "a test: what cannot be read must fail it")]
 
+#[path = "support/schema.rs"]
+mod schema;
+
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
@@ -72,14 +75,10 @@ fn rocr_and_the_embedded_runtime_come_to_the_same_outcome_in_every_case_that_bot
 #[test]
 fn a_report_keeps_to_the_schema_and_names_rocrs_version() {
     let _alone = alone();
-    let schema = concat!(env!("CARGO_MANIFEST_DIR"), "/results/verify.schema.json");
-    let schema = serde_json::from_str(&fs::read_to_string(schema).unwrap()).unwrap();
-    let validator = jsonschema::draft202012::new(&schema).unwrap();
     for target in TARGETS {
         let output = on_rocr(target, &["--format", "json"]);
         let report = report(&output);
-        let violations: Vec<String> = validator.iter_errors(&report).map(|error| error.to_string()).collect();
-        assert_eq!(violations, Vec::<String>::new());
+        assert_eq!(schema::violations("verify", &report), Vec::<String>::new());
         assert_eq!(output.status.code(), Some(0), "{}", report["verdict"]);
         assert_eq!(report["bed"]["kind"], "rocr-model");
         assert!(report["bed"]["rocr"].as_str().unwrap().starts_with("7."), "{}", report["bed"]);

@@ -3,6 +3,8 @@
 
 #[path = "support/program.rs"]
 mod program;
+#[path = "support/schema.rs"]
+mod schema;
 
 use std::fs;
 use std::path::Path;
@@ -29,10 +31,7 @@ fn dump(name: &str) -> String {
 }
 
 fn violations(instance: &Value) -> Vec<String> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/results/verify.schema.json");
-    let schema = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
-    let validator = jsonschema::draft202012::new(&schema).unwrap();
-    validator.iter_errors(instance).map(|error| format!("{}: {error}", error.instance_path())).collect()
+    schema::violations("verify", instance)
 }
 
 mod the_founding_experiment {
