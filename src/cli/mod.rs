@@ -7,6 +7,7 @@ mod failure;
 mod guest;
 mod latency;
 mod latency_worker;
+mod live;
 mod merge;
 mod outcome_policy;
 mod output;

@@ -16,6 +16,7 @@ use aqlprobe::verify::Observer;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::failure::Failure;
+use super::live::{LiveReport, Mailbox, OpenPlace, Patience};
 use super::output::{self, Destination};
 
 /// Where GitHub Actions wants Markdown for the job's page.
@@ -96,7 +97,22 @@ enum Sink {
     /// Written when the run is over.
     AtTheEnd(Destination),
     /// Written as things happen, so neither held back nor replaced as a whole.
-    Live { stream: EventStream<LiveOut>, path: Option<PathBuf>, started: bool },
+    Live(LiveReport),
+}
+
+/// A place that is known to be writable, before any of them is touched.
+enum Opened {
+    AtTheEnd(Destination),
+    Live(OpenPlace),
+}
+
+impl Opened {
+    fn begin(self) -> Result<Sink, Failure> {
+        match self {
+            Self::AtTheEnd(destination) => Ok(Sink::AtTheEnd(destination)),
+            Self::Live(place) => place.begin().map(Sink::Live),
+        }
+    }
 }
 
 struct Output {
@@ -125,37 +141,31 @@ impl Outputs {
         demand: HardwareDemand,
     ) -> Result<Self, Failure> {
         let requested = arguments.requested(default)?;
-        let mut outputs = Vec::new();
+        let mut opened = Vec::new();
         for RequestedReport { kind, path } in requested {
-            let (style, sink) = if kind == ReportKind::Ndjson {
-                let stream = EventStream::new(LiveOut::open(path.as_deref())?);
-                (TextStyle::PLAIN, Sink::Live { stream, path, started: false })
+            let (style, place) = if kind == ReportKind::Ndjson {
+                (TextStyle::PLAIN, Opened::Live(OpenPlace::open(path.as_deref())?))
             } else {
                 let destination = Destination::open(path.as_deref())?;
-                (destination.style(), Sink::AtTheEnd(destination))
+                (destination.style(), Opened::AtTheEnd(destination))
             };
-            outputs.push(Output { kind, context: RenderContext { style, demand }, sink });
+            opened.push((kind, RenderContext { style, demand }, place));
         }
-        let wanted = outputs.iter().any(|output| output.kind == ReportKind::Github);
+        let wanted = opened.iter().any(|(kind, ..)| *kind == ReportKind::Github);
         let summary = env::var_os(STEP_SUMMARY).filter(|path| wanted && !path.is_empty()).map(PathBuf::from);
         let summary = summary.map(|path| Ok::<_, Failure>((path.clone(), appending(&path)?))).transpose()?;
         // Only now that all of them are open: where one cannot be, the others stay as they were.
-        for output in &outputs {
-            if let Sink::Live { stream, path: Some(path), .. } = &output.sink {
-                stream
-                    .get_ref()
-                    .clear()
-                    .with_context(|| output::cannot(path))
-                    .map_err(|error| Failure::new(error, ExitCode::Usage))?;
-            }
-        }
+        let begun = opened.into_iter().map(|(kind, context, place)| Ok(Output { kind, context, sink: place.begin()? }));
+        let outputs = begun.collect::<Result<_, Failure>>()?;
         Ok(Self { command, demand, outputs, summary })
     }
 
     /// The form of the report that goes to stdout, if one does.
     pub fn on_stdout(&self) -> Option<ReportKind> {
-        let on_stdout =
-            |output: &&Output| matches!(output.sink, Sink::AtTheEnd(Destination::Stdout) | Sink::Live { path: None, .. });
+        let on_stdout = |output: &&Output| match &output.sink {
+            Sink::AtTheEnd(destination) => matches!(destination, Destination::Stdout),
+            Sink::Live(report) => report.is_on_stdout(),
+        };
         self.outputs.iter().find(on_stdout).map(|output| output.kind)
     }
 
@@ -165,24 +175,28 @@ impl Outputs {
     /// One of them cannot be written whole; the others are.
     pub fn write(self, document: &Document, verdict: &str) -> Result<(), Failure> {
         let mut written = Vec::new();
-        let mut first_failure = Ok(());
-        for output in self.outputs {
-            match output.write(document) {
-                Ok(path) => written.extend(path),
-                Err(failure) => first_failure = first_failure.and(Err(failure)),
+        let mut first_failure = None;
+        let mut note = |result: Result<Option<PathBuf>, Failure>| match result {
+            Ok(path) => written.extend(path),
+            Err(failure) => {
+                first_failure.get_or_insert(failure);
             }
-        }
+        };
+        // What lies in a file is not lost with the patience for a reader that does not read.
+        let (waiting, others): (Vec<_>, Vec<_>) = self.outputs.into_iter().partition(Output::may_wait_for_a_reader);
+        others.into_iter().for_each(|output| note(output.write(document)));
         if let Some((path, mut file)) = self.summary {
             let text = github::summary(document, self.demand);
             let appended = file.write_all(text.as_bytes()).with_context(|| output::cannot(&path));
-            first_failure = first_failure.and(appended.map_err(|error| Failure::new(error, ExitCode::CheckFailed)));
+            note(appended.map(|()| None).map_err(output::unwritten));
         }
+        waiting.into_iter().for_each(|output| note(output.write(document)));
         // A run whose report could not be written has found out all the same.
-        if !written.is_empty() || first_failure.is_err() {
+        if !written.is_empty() || first_failure.is_some() {
             let reports: String = written.iter().map(|path| format!("report: {}\n", path.display())).collect();
             let _ = io::stderr().lock().write_all(format!("{verdict}\n{reports}").as_bytes());
         }
-        first_failure
+        first_failure.map_or(Ok(()), Err)
     }
 
     /// Leaves word that there is no report, in the forms that have a word for it; files of the others stay as they were.
@@ -196,15 +210,19 @@ impl Outputs {
         }
     }
 
-    fn live(&mut self) -> impl Iterator<Item = &mut EventStream<LiveOut>> {
+    fn live(&mut self) -> impl Iterator<Item = &mut EventStream<Mailbox>> {
         self.outputs.iter_mut().filter_map(|output| match &mut output.sink {
             Sink::AtTheEnd(_) => None,
-            Sink::Live { stream, .. } => Some(stream),
+            Sink::Live(report) => Some(report.stream()),
         })
     }
 }
 
 impl Output {
+    const fn may_wait_for_a_reader(&self) -> bool {
+        !matches!(self.sink, Sink::AtTheEnd(Destination::Replacing { .. }))
+    }
+
     /// Returns the file written.
     fn write(self, document: &Document) -> Result<Option<PathBuf>, Failure> {
         match self.sink {
@@ -214,13 +232,13 @@ impl Output {
                 rendered.map_err(|error| Failure::new(error, ExitCode::CheckFailed))?;
                 destination.put(&bytes)
             }
-            Sink::Live { mut stream, path, started } => {
-                if started {
-                    stream.conclude(document);
+            Sink::Live(mut report) => {
+                if report.has_started() {
+                    report.stream().conclude(document);
                 } else {
-                    stream.replay(document);
+                    report.stream().replay(document);
                 }
-                finish(stream, path)
+                report.finish(Patience::Unlimited)
             }
         }
     }
@@ -231,18 +249,12 @@ impl Output {
                 Some(text) => destination.put(text.as_bytes()),
                 None => Ok(None),
             },
-            Sink::Live { mut stream, path, .. } => {
-                stream.error(refusal);
-                finish(stream, path)
+            Sink::Live(mut report) => {
+                report.stream().error(refusal);
+                report.finish(Patience::LAST_WORD)
             }
         }
     }
-}
-
-fn finish(stream: EventStream<LiveOut>, path: Option<PathBuf>) -> Result<Option<PathBuf>, Failure> {
-    let finished =
-        stream.finish().with_context(|| path.as_deref().map_or_else(|| "cannot write to stdout".to_owned(), output::cannot));
-    finished.map(|()| path).map_err(|error| Failure::new(error, ExitCode::CheckFailed))
 }
 
 fn appending(path: &Path) -> Result<File, Failure> {
@@ -250,65 +262,11 @@ fn appending(path: &Path) -> Result<File, Failure> {
     opened.map_err(|error| Failure::new(error, ExitCode::Usage).hint(format!("{STEP_SUMMARY} names it")))
 }
 
-/// Stdout or a file, written line by line.
-enum LiveOut {
-    Stdout,
-    File(File),
-}
-
-impl LiveOut {
-    fn open(path: Option<&Path>) -> Result<Self, Failure> {
-        let Some(path) = path else { return Ok(Self::Stdout) };
-        let opened = OpenOptions::new().write(true).create(true).truncate(false).open(path).with_context(|| output::cannot(path));
-        opened.map(Self::File).map_err(|error| {
-            Failure::new(error, ExitCode::Usage).hint("name a file in a directory that exists and that you may write to")
-        })
-    }
-}
-
-impl LiveOut {
-    /// Empties a file; a device or pipe has nothing to empty.
-    fn clear(&self) -> io::Result<()> {
-        match self {
-            Self::File(file) if file.metadata()?.is_file() => file.set_len(0),
-            Self::File(_) | Self::Stdout => Ok(()),
-        }
-    }
-}
-
-impl Write for LiveOut {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Stdout => match io::stdout().lock().write(bytes) {
-                // A reader that has gone away, as in `| head`, is no error.
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(bytes.len()),
-                written => written,
-            },
-            Self::File(file) => file.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Stdout => match io::stdout().lock().flush() {
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-                flushed => flushed,
-            },
-            Self::File(file) => file.flush(),
-        }
-    }
-}
-
 /// The live ones among the reports watch the run.
 impl Observer for Outputs {
     fn bed_ready(&mut self, bed: &BedReport) {
         let command = self.command;
-        for output in &mut self.outputs {
-            if let Sink::Live { stream, started, .. } = &mut output.sink {
-                stream.started(command, bed);
-                *started = true;
-            }
-        }
+        self.live().for_each(|stream| stream.started(command, bed));
     }
 
     fn planned(&mut self, total_cases: usize) {

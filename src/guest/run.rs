@@ -112,9 +112,10 @@ pub enum GuestError {
 pub fn run(request: &GuestRequest) -> Result<GuestReport, GuestError> {
     let started_at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let started = Instant::now();
+    // Before the folder, and so dropped after it: a signal ends the process only once nothing is left to clear away.
+    let interrupts = Interrupts::catch();
     let folder = tempfile::Builder::new().prefix("aqlprobe-guest-").tempdir().map_err(GuestError::Initramfs)?;
     let files = Files::within(folder.path());
-    let interrupts = Interrupts::catch();
     initramfs::write(&files.initramfs, &request.program, &request.kernel.modules()?, &workload(request))
         .map_err(GuestError::Initramfs)?;
     let (accelerator, fallback, booted) = boot_with_fallback(request, &files, &interrupts)?;

@@ -1,33 +1,38 @@
 //! The user's interrupt: noticed by a flag, so that everything can be put back before the process ends.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use signal_hook::SigId;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-/// Catches the signals that ask the process to end, for as long as it lives.
+/// The signals that ask a process to end.
+const CAUGHT: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
+
+/// Catches the signals that ask the process to end, for as long as it lives. Afterwards they end it again, so that a report whose reader
+/// does not read can be given up.
 #[derive(Debug)]
 pub struct Interrupts {
     caught: Arc<AtomicUsize>,
     registered: Vec<SigId>,
+    _own_effect: Option<Suspended>,
 }
 
 impl Interrupts {
     /// Starts catching. A signal that cannot be caught keeps its own effect.
     #[must_use]
     pub fn catch() -> Self {
+        let own_effect = Suspended::begin();
         let caught = Arc::new(AtomicUsize::new(0));
-        let registered = [SIGINT, SIGTERM, SIGHUP]
+        let registered = CAUGHT
             .into_iter()
-            // Whoever started this with nohup(1) wants it to outlive the terminal.
-            .filter(|signal| *signal != SIGHUP || !is_ignored(SIGHUP))
+            .filter(|signal| !outlives(*signal))
             .filter_map(|signal| {
                 let number = usize::try_from(signal).ok()?;
                 signal_hook::flag::register_usize(signal, Arc::clone(&caught), number).ok()
             })
             .collect();
-        Self { caught, registered }
+        Self { caught, registered, _own_effect: Some(own_effect) }
     }
 
     /// The signal that came, by name.
@@ -41,7 +46,8 @@ impl Interrupts {
 
     #[cfg(test)]
     pub fn raised(signal: i32) -> Self {
-        Self { caught: Arc::new(AtomicUsize::new(usize::try_from(signal).unwrap())), registered: Vec::new() }
+        let caught = Arc::new(AtomicUsize::new(usize::try_from(signal).unwrap()));
+        Self { caught, registered: Vec::new(), _own_effect: None }
     }
 }
 
@@ -61,6 +67,56 @@ impl Drop for Interrupts {
             signal_hook::low_level::unregister(id);
         }
     }
+}
+
+/// What the signals do by themselves. Once caught, a signal never has its own effect again unless somebody sees to that: the handler
+/// stays in place and does nothing.
+struct OwnEffect {
+    /// How many catch the signals now.
+    catching: Mutex<usize>,
+    wanted: Arc<AtomicBool>,
+}
+
+impl OwnEffect {
+    fn get() -> &'static Self {
+        static EFFECT: OnceLock<OwnEffect> = OnceLock::new();
+        EFFECT.get_or_init(|| {
+            let wanted = Arc::new(AtomicBool::new(false));
+            for signal in CAUGHT.into_iter().filter(|signal| !outlives(*signal)) {
+                // One that cannot be caught keeps its effect anyhow.
+                let _ = signal_hook::flag::register_conditional_default(signal, Arc::clone(&wanted));
+            }
+            Self { catching: Mutex::new(0), wanted }
+        })
+    }
+
+    fn change(&self, to: impl FnOnce(usize) -> usize) {
+        let mut catching = self.catching.lock().unwrap_or_else(PoisonError::into_inner);
+        *catching = to(*catching);
+        self.wanted.store(*catching == 0, Ordering::Relaxed);
+    }
+}
+
+/// The signals do nothing by themselves while one of these lives.
+#[derive(Debug)]
+struct Suspended(());
+
+impl Suspended {
+    fn begin() -> Self {
+        OwnEffect::get().change(|catching| catching + 1);
+        Self(())
+    }
+}
+
+impl Drop for Suspended {
+    fn drop(&mut self) {
+        OwnEffect::get().change(|catching| catching - 1);
+    }
+}
+
+/// Whether the process is to outlive this signal: whoever started it with nohup(1) wants it to outlive the terminal.
+fn outlives(signal: i32) -> bool {
+    signal == SIGHUP && is_ignored(SIGHUP)
 }
 
 #[cfg(test)]
