@@ -386,6 +386,27 @@ mod a_device_in_use {
     }
 
     #[test]
+    fn by_a_verify_is_refused_to_another_process_until_the_run_is_over() {
+        let place = Place::new();
+        let arguments = ["verify", "--runtime", "embedded", "--replay", &dump("02-fiji-after.txt"), "--atomics", "off"];
+        let running = place.start(&arguments);
+        let (file, mut config) = (place.config_file(), place.config_space());
+        eventually("the switched bit", || (!config.requester_enabled()).then_some(()));
+        let root = file.ancestors().find(|folder| folder.join("bus/pci/devices").is_dir()).unwrap().to_str().unwrap();
+        let other = Place::new();
+        let asked =
+            |words: &[&str]| other.program(&[&["atomics"], words, &["--sysfs-root", root]].concat()).assert().stdout(is_empty());
+        let (in_use, switching) =
+            (format!("is in use by process {} (`", running.id()), format!("process {} is switching", running.id()));
+        asked(&["enable", GPU, "--yes"]).code(2).stderr(contains(in_use));
+        asked(&["restore", GPU]).code(1).stderr(contains(switching)).stderr(contains("wait for it to end"));
+        assert!(!config.requester_enabled(), "the run still has it switched off");
+        running.signal(Signal::INT);
+        assert_eq!(running.end().code(), Some(1), "{}", place.stderr());
+        assert!(config.requester_enabled(), "as it was found");
+    }
+
+    #[test]
     fn is_free_again_when_its_holder_is_killed() {
         let tree = behind_root_port("01-fiji-before.txt", Completers::Both);
         let take = || DeviceLock::take(&config(tree.path()), bdf(GPU));

@@ -89,11 +89,15 @@ impl Place {
 
     /// The embedded GPU's config space, once the bed has laid it out. It can still be read after the bed is gone.
     pub fn config_space(&self) -> ConfigFile {
+        ConfigFile(File::open(self.config_file()).unwrap())
+    }
+
+    /// Where the embedded GPU's config space lies, once the bed has laid it out.
+    pub fn config_file(&self) -> PathBuf {
         let is_config = |path: &Path| path.ends_with("0000:0b:00.0/config");
         // It is there before it is written.
         let is_written = |path: &PathBuf| fs::metadata(path).is_ok_and(|found| found.len() > DEVICE_CONTROL_2);
-        let path = eventually("the embedded device's config file", || find(self.temporary.path(), &is_config).filter(is_written));
-        ConfigFile(File::open(path).unwrap())
+        eventually("the embedded device's config file", || find(self.temporary.path(), &is_config).filter(is_written))
     }
 
     /// The journal that a run keeps while it has the bit changed.
@@ -124,6 +128,12 @@ pub struct Running {
 impl Running {
     fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
+    }
+
+    /// Its process id.
+    #[allow(dead_code, reason = "not every test needs it")]
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends the program a signal.

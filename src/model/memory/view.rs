@@ -1,6 +1,7 @@
 //! The map as one turn of the device sees it, and the accesses that it checks. The invariants are those of [`super`].
 
 use std::cell::Cell;
+use std::slice;
 use std::sync::RwLockReadGuard;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
@@ -220,6 +221,18 @@ impl MapView<'_> {
         Ok(unsafe { AtomicU64::from_ptr(window.host.cast()) }.load(Ordering::Acquire))
     }
 
+    /// Stores an aligned word with release order: what tells the host that everything before it is done.
+    ///
+    /// # Errors
+    /// A memory fault, also when the word is not naturally aligned.
+    #[inline(always)]
+    pub fn store_release_u64(&self, va: GpuVa, value: u64) -> Result<(), MemoryFault> {
+        let window = self.aligned_window(va, 8, Access::Write)?;
+        // SAFETY: as in atomic_u32; the window was checked for writing.
+        unsafe { AtomicU64::from_ptr(window.host.cast()) }.store(value, Ordering::Release);
+        Ok(())
+    }
+
     #[inline(always)]
     fn aligned_window(&self, va: GpuVa, width: u64, access: Access) -> Result<Window<'_>, MemoryFault> {
         let window = self.window(va, width, access)?;
@@ -261,19 +274,33 @@ impl<'view> Window<'view> {
         self.home
     }
 
-    /// Copies plain values out: `Element` must have no invalid bit patterns, which [`Plain`] promises.
+    /// Copies plain values out, each relaxed and single-copy atomic when the window is aligned for it, else byte by byte. A racing host
+    /// write can tear the row, as on hardware.
     ///
     /// # Panics
     /// When the row is longer than the window: an error of the caller, checked because memory safety hangs on it.
     #[inline(always)]
     pub fn copy_to<Element: Plain>(&self, row: &mut [Element]) {
         assert!(size_of_val(row) as u64 <= self.length, "row of {} bytes from a window of {}", size_of_val(row), self.length);
-        // SAFETY: the window covers the source (mapping invariant) and the row is our own memory, so they cannot overlap; Plain
-        // accepts any bytes. A racing host write can tear the row, as on hardware; nothing here depends on its value.
-        unsafe { std::ptr::copy_nonoverlapping(self.host, row.as_mut_ptr().cast::<u8>(), size_of_val(row)) }
+        if self.host.cast::<Element>().is_aligned() {
+            self.load_each(row);
+        } else {
+            // SAFETY: the row's own bytes; a Plain value may become any of them.
+            self.load_each(unsafe { slice::from_raw_parts_mut(row.as_mut_ptr().cast::<u8>(), size_of_val(row)) });
+        }
     }
 
-    /// Copies plain values in.
+    /// Requires a window that is aligned and long enough.
+    #[inline(always)]
+    fn load_each<Element: Plain>(&self, row: &mut [Element]) {
+        let from = self.host.cast::<Element>();
+        for (at, value) in row.iter_mut().enumerate() {
+            // SAFETY: inside the window, which is mapped (mapping invariant) and aligned, by what the caller checked.
+            *value = unsafe { Element::load(from.add(at)) };
+        }
+    }
+
+    /// Copies plain values in, as [`Self::copy_to`] does out.
     ///
     /// # Panics
     /// As [`Self::copy_to`], and when the window was not asked for with [`Access::Write`].
@@ -281,20 +308,64 @@ impl<'view> Window<'view> {
     pub fn copy_from<Element: Plain>(&self, row: &[Element]) {
         assert!(self.access == Access::Write, "a store through a window that was checked for {}", self.access);
         assert!(size_of_val(row) as u64 <= self.length, "row of {} bytes into a window of {}", size_of_val(row), self.length);
-        // SAFETY: as copy_to, the other way round; the mapping allows writing.
-        unsafe { std::ptr::copy_nonoverlapping(row.as_ptr().cast::<u8>(), self.host, size_of_val(row)) }
+        if self.host.cast::<Element>().is_aligned() {
+            self.store_each(row);
+        } else {
+            // SAFETY: the row's own bytes, which an integer has no padding between.
+            self.store_each(unsafe { slice::from_raw_parts(row.as_ptr().cast::<u8>(), size_of_val(row)) });
+        }
+    }
+
+    /// Requires a window that is aligned, long enough and writable.
+    #[inline(always)]
+    fn store_each<Element: Plain>(&self, row: &[Element]) {
+        let to = self.host.cast::<Element>();
+        for (at, value) in row.iter().enumerate() {
+            // SAFETY: as in load_each; the mapping allows writing.
+            unsafe { Element::store(to.add(at), *value) };
+        }
     }
 }
 
-/// Integers of which every bit pattern is a value.
+/// Integers of which every bit pattern is a value, and which the machine loads and stores whole.
 ///
 /// # Safety
 /// Implemented only for primitive integers.
-pub unsafe trait Plain: Copy {}
+pub unsafe trait Plain: Copy {
+    /// Loads one, relaxed.
+    ///
+    /// # Safety
+    /// It is aligned, and mapped for reading during the call.
+    unsafe fn load(from: *mut Self) -> Self;
 
-// SAFETY: a primitive integer.
-unsafe impl Plain for u8 {}
-// SAFETY: a primitive integer.
-unsafe impl Plain for u32 {}
-// SAFETY: a primitive integer.
-unsafe impl Plain for u64 {}
+    /// Stores one, relaxed.
+    ///
+    /// # Safety
+    /// It is aligned, and mapped for writing during the call.
+    unsafe fn store(to: *mut Self, value: Self);
+}
+
+macro_rules! plain {
+    ($($word:ty, $atomic:ty;)*) => {$(
+        // SAFETY: a primitive integer.
+        unsafe impl Plain for $word {
+            #[inline(always)]
+            unsafe fn load(from: *mut Self) -> Self {
+                // SAFETY: the caller's promise; atomics tolerate concurrent access.
+                unsafe { <$atomic>::from_ptr(from) }.load(Ordering::Relaxed)
+            }
+
+            #[inline(always)]
+            unsafe fn store(to: *mut Self, value: Self) {
+                // SAFETY: as in load.
+                unsafe { <$atomic>::from_ptr(to) }.store(value, Ordering::Relaxed);
+            }
+        }
+    )*};
+}
+
+plain! {
+    u8, AtomicU8;
+    u32, AtomicU32;
+    u64, AtomicU64;
+}

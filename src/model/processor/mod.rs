@@ -337,9 +337,8 @@ impl QueueProcessor {
         bus.memory.store_u16(slot, INVALID_HEADER)?;
         self.next += 1;
         // A plain write, but not before the slot is copied and marked: whoever sees the new index may fill the slot.
-        fence(Ordering::Release);
         if !bus.faults().is_some_and(injection::read_index_sticks) {
-            bus.memory.store_u64(self.descriptor.amd_queue + READ_INDEX, self.next)?;
+            bus.memory.store_release_u64(self.descriptor.amd_queue + READ_INDEX, self.next)?;
         }
         Ok(Some((packet, fate)))
     }
