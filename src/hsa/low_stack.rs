@@ -10,6 +10,7 @@ use std::ffi::{c_int, c_void};
 use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr;
+use std::sync::{Mutex, PoisonError};
 
 use super::sys::{HSA_STATUS_ERROR, hsa_status_t};
 
@@ -53,8 +54,14 @@ struct Job<F, T> {
     result: Option<Result<T, Box<dyn Any + Send>>>,
 }
 
-/// Runs `work` to its end on a thread with a low stack; where there is none to be had, says so on stderr and runs it here.
+/// Runs `work` to its end on a thread with a low stack; where there is none to be had, says so on stderr and runs it here. One at a time:
+/// a hundred threads at once would need as many low addresses, and whoever got none might be the one that opens the driver.
 pub(super) fn run<T: Send, F: FnOnce() -> T + Send>(work: F) -> T {
+    static TURN: Mutex<()> = Mutex::new(());
+    if is_low(stack_address()) {
+        return work();
+    }
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let mut job = Job { work: Some(work), result: None };
     let problem = match LowStack::map() {
         Some(stack) => start(&stack, &mut job).err(),
@@ -69,6 +76,16 @@ pub(super) fn run<T: Send, F: FnOnce() -> T + Send>(work: F) -> T {
         (None, Some(work)) => work(),
         (None, None) => unreachable!("work that was taken leaves its result"),
     }
+}
+
+/// An address on this thread's stack.
+fn stack_address() -> usize {
+    let local = 0_u8;
+    ptr::from_ref(std::hint::black_box(&local)).addr()
+}
+
+const fn is_low(address: usize) -> bool {
+    address & 0xffff_ffff < STACK_BYTES
 }
 
 /// On stderr; nobody is left to tell when that is gone.
@@ -144,11 +161,32 @@ mod tests {
 
     #[test]
     fn the_work_runs_on_a_stack_whose_addresses_have_a_small_low_half() {
-        let address = run(|| {
-            let local = 0_u8;
-            ptr::from_ref(std::hint::black_box(&local)).addr()
+        let address = run(stack_address);
+        assert!(is_low(address), "{address:#x}");
+    }
+
+    #[test]
+    fn many_at_once_take_turns_and_each_has_such_a_stack() {
+        let threads = 2 * HIGH_HALVES.len();
+        let together = std::sync::Barrier::new(threads);
+        let stay = || {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            is_low(stack_address())
+        };
+        let one = || {
+            together.wait();
+            run(stay)
+        };
+        let low = std::thread::scope(|scope| {
+            let running: Vec<_> = (0..threads).map(|_| scope.spawn(one)).collect();
+            running.into_iter().map(|thread| thread.join().unwrap()).filter(|low| *low).count()
         });
-        assert!((address & 0xffff_ffff) < STACK_BYTES, "{address:#x}");
+        assert_eq!(low, threads);
+    }
+
+    #[test]
+    fn work_on_such_a_stack_may_ask_for_it_again() {
+        assert_eq!(run(|| run(|| 7)), 7);
     }
 
     #[test]
