@@ -20,7 +20,6 @@ pub struct LiveReport {
     written: Receiver<io::Result<()>>,
     /// `None`: stdout.
     path: Option<PathBuf>,
-    has_started: bool,
 }
 
 /// How long the end of a report may wait for its reader.
@@ -75,7 +74,7 @@ impl OpenPlace {
         };
         let spawned = thread::Builder::new().name("events".to_owned()).spawn(write_all).context(place);
         spawned.map_err(|error| Failure::new(error, ExitCode::CheckFailed))?;
-        Ok(LiveReport { stream: EventStream::new(Mailbox(mailbox)), written, path, has_started: false })
+        Ok(LiveReport { stream: EventStream::new(Mailbox(mailbox)), written, path })
     }
 }
 
@@ -85,15 +84,9 @@ impl LiveReport {
         self.path.is_none()
     }
 
-    /// Where events go. The first is that the bed is there.
+    /// Where events go.
     pub const fn stream(&mut self) -> &mut EventStream<Mailbox> {
-        self.has_started = true;
         &mut self.stream
-    }
-
-    /// Whether events have come.
-    pub const fn has_started(&self) -> bool {
-        self.has_started
     }
 
     /// Ends the report; returns the file written.
@@ -101,7 +94,7 @@ impl LiveReport {
     /// # Errors
     /// The first failure to write, or that the reader took longer than `patience`.
     pub fn finish(self, patience: Patience) -> Result<Option<PathBuf>, Failure> {
-        let Self { stream, written, path, .. } = self;
+        let Self { stream, written, path } = self;
         // With the stream goes the mailbox, and so the thread comes to its end.
         let result = stream.finish().and_then(|()| match patience {
             Patience::Unlimited => written.recv().unwrap_or_else(|_| Err(ended_early())),

@@ -233,11 +233,8 @@ impl Output {
                 destination.put(&bytes)
             }
             Sink::Live(mut report) => {
-                if report.has_started() {
-                    report.stream().conclude(document);
-                } else {
-                    report.stream().replay(document);
-                }
+                // What came before was said as it happened: no run ends in a document without having had a bed.
+                report.stream().conclude(document);
                 report.finish(Patience::Unlimited)
             }
         }

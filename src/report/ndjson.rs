@@ -43,11 +43,6 @@ impl<W: io::Write> EventStream<W> {
         Self { out, failure: None, device: String::new(), atomics: AtomicsMode::AsFound }
     }
 
-    /// Where the lines go.
-    pub const fn get_ref(&self) -> &W {
-        &self.out
-    }
-
     /// The bed is there.
     pub fn started(&mut self, document: DocumentKind, bed: &BedReport) {
         let hardware_tested = bed.tested_hardware();
