@@ -17,7 +17,7 @@ use super::bus::Bus;
 use super::device::device_clock;
 use super::doorbell::Bell;
 use super::gpu::{GpuError, QueueId, SdmaDescriptor};
-use super::memory::{Access, MapView, MemoryFault};
+use super::memory::{Access, MapView, MemoryFault, Plain, Window};
 use super::net::Caught;
 use super::processor::{Event, Turn, Workbench};
 
@@ -277,11 +277,19 @@ fn ahead(memory: &MapView<'_>, va: GpuVa) -> u64 {
 
 fn copy(memory: &MapView<'_>, source: GpuVa, destination: GpuVa, wanted: u64) -> Result<u64, MemoryFault> {
     let length = wanted.min(PIECE as u64).min(ahead(memory, source)).min(ahead(memory, destination));
-    let mut piece = [0_u8; PIECE];
-    let piece = &mut piece[..length as usize];
-    memory.window(source, length, Access::Read)?.copy_to(piece);
-    memory.window(destination, length, Access::Write)?.copy_from(piece);
+    let (from, to) = (memory.window(source, length, Access::Read)?, memory.window(destination, length, Access::Write)?);
+    // Memory moves word by word, so the words had better be large.
+    if length.is_multiple_of(8) {
+        carry::<u64>(from, to, &mut [0; PIECE / 8][..length as usize / 8]);
+    } else {
+        carry::<u8>(from, to, &mut [0; PIECE][..length as usize]);
+    }
     Ok(length)
+}
+
+fn carry<Element: Plain>(from: Window<'_>, to: Window<'_>, piece: &mut [Element]) {
+    from.copy_to(piece);
+    to.copy_from(piece);
 }
 
 /// Fills with dwords; a mapping that ends in the middle of one faults.
