@@ -1,8 +1,9 @@
 //! Message passing between host and device by plain stores: payload, then flag. It needs no AtomicOps.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::hsa::{Queue, QueueKind, Signal};
+use crate::hsa::{Buffer, Queue, QueueKind, Signal};
 use crate::kernels::{GAVE_UP, Kernel, PublishArguments, SAW_FLAG, SpinOnFlagArguments};
 use crate::report::{Outcome, OutputEvidence};
 use crate::verify::lab::{Completion, Context, Step, Stop, compare_words, ordered_header, pointer};
@@ -52,21 +53,21 @@ pub fn publish_cpu_to_gpu(context: &mut Context<'_>) -> Step<()> {
     /// Far more than a healthy path needs, so that only a flag that never arrives runs it out.
     const MAX_POLLS: u32 = 4_000_000;
     let count = ITEMS as usize;
-    let (payload, flag) = (context.words(count)?, context.words(1)?);
-    let (out, saw) = (context.words(count)?, context.words(count)?);
-    flag.fill_u32(0);
+    // In turn: a kernel that a faulty device runs once more still finds the flag of its round, whatever the host does for the next one.
+    let mailboxes = [Mailbox::new(context, count)?, Mailbox::new(context, count)?];
     let before = i64::from(ROUNDS);
     let done = context.signal(before)?;
     let queue = context.queue(64, QueueKind::Single)?;
     let mut index = 0;
     for round in 0..ROUNDS {
         let expected = token(round);
+        let Mailbox { payload, flag, out, saw } = &mailboxes[round as usize % mailboxes.len()];
         saw.fill_u32(0);
         let arguments = SpinOnFlagArguments {
-            flag: pointer(&flag),
-            payload: pointer(&payload),
-            out: pointer(&out),
-            saw: pointer(&saw),
+            flag: pointer(flag),
+            payload: pointer(payload),
+            out: pointer(out),
+            saw: pointer(saw),
             expected,
             max_polls: MAX_POLLS,
         };
@@ -86,11 +87,11 @@ pub fn publish_cpu_to_gpu(context: &mut Context<'_>) -> Step<()> {
             return Err(Stop::wrong(format!("round {round}: the running kernel never saw the host's flag in {MAX_POLLS} polls")));
         }
         if !saw.u32s().iter().take(count).all(|word| word.load(Ordering::Relaxed) == SAW_FLAG) {
-            let seen = compare_words(&out, count, |item| expected + item as u32);
+            let seen = compare_words(out, count, |item| expected + item as u32);
             let asked = Asked { queue: &queue, index, done: &done, after: i64::from(ROUNDS - round - 1) };
             return Err(silent(context, &asked, answered, seen));
         }
-        let seen = compare_words(&out, count, |item| expected + item as u32);
+        let seen = compare_words(out, count, |item| expected + item as u32);
         if !seen.is_complete() {
             let missing = seen.elements - seen.right;
             context.record_output(seen);
@@ -99,8 +100,27 @@ pub fn publish_cpu_to_gpu(context: &mut Context<'_>) -> Step<()> {
             )));
         }
     }
-    let output = || compare_words(&out, count, |item| token(ROUNDS - 1) + item as u32);
+    let last = &mailboxes[(ROUNDS - 1) as usize % mailboxes.len()];
+    let output = || compare_words(&last.out, count, |item| token(ROUNDS - 1) + item as u32);
     context.complete(&Completion { signal: &done, before, expected: 0, queue: &queue, index, output: &output })
+}
+
+/// What host and kernel exchange in a round.
+struct Mailbox {
+    /// The host's words, and the flag that covers them.
+    payload: Arc<Buffer>,
+    flag: Arc<Buffer>,
+    /// The kernel's copy, and what became of its wait for the flag.
+    out: Arc<Buffer>,
+    saw: Arc<Buffer>,
+}
+
+impl Mailbox {
+    fn new(context: &mut Context<'_>, count: usize) -> Step<Self> {
+        let flag = context.words(1)?;
+        flag.fill_u32(0);
+        Ok(Self { payload: context.words(count)?, flag, out: context.words(count)?, saw: context.words(count)? })
+    }
 }
 
 /// The kernel said nothing before the deadline.
