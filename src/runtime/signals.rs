@@ -20,8 +20,11 @@ const MOST_SIGNALS: usize = FIRST_QUEUE_EVENT as usize - 1;
 
 /// Polls of an active wait between two looks at the clock.
 const POLLS_PER_CLOCK_READ: u32 = 64;
-/// Active waits longer than this let other threads run between polls.
+/// An active wait lets other threads run once after this time (the device may be one of them, on the same processor), and again each time
+/// that it has become twice as long: a call into the kernel takes a microsecond and empties caches, so more of them would show in what is waited for.
 const COURTEOUS_AFTER: Duration = Duration::from_micros(20);
+/// And no less often than this.
+const COURTEOUS_EVERY: Duration = Duration::from_millis(1);
 
 const KIND: usize = offset_of!(sys::amd_signal_s, kind);
 const VALUE: usize = offset_of!(sys::amd_signal_s, __bindgen_anon_1);
@@ -194,6 +197,7 @@ impl Signals {
         }
         let start = Instant::now();
         let mut polls: u32 = 0;
+        let mut courtesy = COURTEOUS_AFTER;
         loop {
             let value = load();
             if condition.holds(value, compare) {
@@ -205,8 +209,9 @@ impl Signals {
                 if elapsed >= timeout {
                     return load();
                 }
-                if elapsed > COURTEOUS_AFTER {
+                if elapsed > courtesy {
                     thread::yield_now();
+                    courtesy = elapsed + elapsed.min(COURTEOUS_EVERY);
                 }
             }
             std::hint::spin_loop();
