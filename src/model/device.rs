@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::mem::offset_of;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle, Thread};
@@ -19,6 +19,7 @@ use super::fabric::PciPath;
 use super::gpu::{Gpu, GpuError, InterruptSink, QueueDescriptor, QueueId, SdmaDescriptor};
 use super::host::HostProtocol;
 use super::memory::{Access, MapView, MemoryMap};
+use super::placement::{Placement, Processor};
 use super::processor::{FaultLog, QueueFault, QueueProcessor, Turn, Workbench};
 use super::sdma::SdmaProcessor;
 use super::target::Target;
@@ -60,6 +61,8 @@ pub(super) fn device_clock() -> u64 {
 pub(super) struct Wakeup {
     asleep: AtomicBool,
     thread: OnceLock<Thread>,
+    /// The processor of who woke the thread last, and one more.
+    waker: AtomicUsize,
 }
 
 impl Wakeup {
@@ -75,17 +78,20 @@ impl Wakeup {
     #[cold]
     fn wake_sleeper(&self) {
         if let Some(thread) = self.thread.get() {
+            self.waker.store(Processor::here().0 + 1, Ordering::Relaxed);
             thread.unpark();
         }
     }
 
-    fn sleep(&self, limit: Duration, has_news: impl FnOnce() -> bool) {
+    /// Sleeps unless there is news. Where somebody ended the sleep, their processor.
+    fn sleep(&self, limit: Duration, has_news: impl FnOnce() -> bool) -> Option<Processor> {
         self.asleep.store(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         if !has_news() {
             thread::park_timeout(limit);
         }
         self.asleep.store(false, Ordering::SeqCst);
+        self.waker.swap(0, Ordering::Relaxed).checked_sub(1).map(Processor)
     }
 }
 
@@ -202,7 +208,8 @@ impl Device {
         let workers_share = Arc::clone(&shared);
         let work = move || {
             let bench = Workbench::new(target, host, Arc::clone(&interrupts));
-            let worker = Worker { shared: workers_share, queues: Vec::new(), bench, faults, told: BTreeMap::new() };
+            let (queues, told, placement) = (Vec::new(), BTreeMap::new(), Placement::default());
+            let worker = Worker { shared: workers_share, queues, bench, faults, told, placement };
             // Nothing of the worker is used after a panic: its queues stand still.
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| worker.run())) {
                 interrupts.diagnose(&format_args!("the device's thread panicked, every queue stands still: {}", said(&*panic)));
@@ -341,6 +348,7 @@ struct Worker {
     faults: Option<Injector>,
     /// How far the doorbell of the last queue of an id had been rung: for queues that are to inherit it.
     told: BTreeMap<u32, u64>,
+    placement: Placement,
 }
 
 impl Worker {
@@ -406,12 +414,15 @@ impl Worker {
         }
     }
 
-    fn doze(&self, limit: Duration) {
-        self.shared.wakeup.sleep(limit, || {
+    fn doze(&mut self, limit: Duration) {
+        let waker = self.shared.wakeup.sleep(limit, || {
             self.shared.has_commands.load(Ordering::SeqCst)
                 || !self.shared.powered.load(Ordering::SeqCst)
                 || (limit > POLL && self.shared.path.bus_master() && self.queues.iter().any(|queue| queue.has_work()))
         });
+        if let Some(waker) = waker {
+            self.placement.keep_off(waker);
+        }
     }
 
     /// Gives each queue with work a turn; the result is the liveliest of theirs.

@@ -18,6 +18,7 @@ mod live_config;
 pub mod machine;
 pub mod memory;
 mod net;
+mod placement;
 pub mod processor;
 pub mod queue_error;
 mod sdma;
