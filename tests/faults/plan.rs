@@ -24,6 +24,30 @@ pub struct Row {
     pub explained: &'static [Explained],
     /// Whether the figures are chance's.
     pub by_chance: bool,
+    /// How long its cases wait.
+    pub patience: Patience,
+}
+
+/// How long a case waits for a completion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// As `verify` does: the completion comes, or its loss is predicted, and then nobody waits so long.
+    Usual,
+    /// A second, because nothing comes.
+    Short,
+    /// Less than [`LATE`] takes, but with the second in which a late completion is looked for twice of it: some cases wait for two in turn.
+    BelowLate,
+}
+
+impl Patience {
+    /// As `verify` takes it.
+    const fn option(self) -> &'static str {
+        match self {
+            Self::Usual => "",
+            Self::Short => " --timeout 1000",
+            Self::BelowLate => " --timeout 400",
+        }
+    }
 }
 
 /// Which runtime drives the software GPU.
@@ -55,10 +79,10 @@ impl Row {
     /// The arguments that reproduce the row.
     pub fn arguments(&self, cases: &[&str]) -> String {
         let cases: String = cases.iter().map(|case| format!(" --case {case}")).collect();
-        let atomics = self.atomics;
+        let (atomics, patience) = (self.atomics, self.patience.option());
         let command = match self.bed {
-            Bed::Embedded => format!("verify --runtime embedded --atomics {atomics} --timeout 400"),
-            Bed::Rocr => format!("verify --runtime rocr-model --sysroot target/rocr/sysroot --atomics {atomics} --timeout 1000"),
+            Bed::Embedded => format!("verify --runtime embedded --atomics {atomics}{patience}"),
+            Bed::Rocr => format!("verify --runtime rocr-model --sysroot target/rocr/sysroot --atomics {atomics}{patience}"),
             Bed::Guest => format!("guest run --atomics {atomics}"),
         };
         format!("{command} --inject {}{cases}", self.fault)
@@ -146,13 +170,27 @@ const RECYCLED: &[&str] = &[
 /// What `cargo test` provokes, where it tells.
 const FEW: &[&str] = &["fetch-add-64", "exactly-once"];
 
+/// A completion that comes after its deadline and is still waited for.
+const LATE: &str = "signal-late=700ms";
+
 const fn row(fault: &'static str, cause: &'static str, explained: &'static [Explained]) -> Row {
-    Row { bed: Bed::Embedded, atomics: "on", fault, cause, device: cause, cases: ALL, telling: FEW, explained, by_chance: false }
+    let (bed, patience) = (Bed::Embedded, Patience::Usual);
+    Row { bed, atomics: "on", fault, cause, device: cause, cases: ALL, telling: FEW, explained, by_chance: false, patience }
+}
+
+/// A fault that no completion survives, or none in time, unpredicted.
+const fn silent(fault: &'static str, cause: &'static str, explained: &'static [Explained]) -> Row {
+    Row { patience: Patience::Short, ..row(fault, cause, explained) }
 }
 
 /// A fault that strikes one packet of a case far inside.
 const fn within(fault: &'static str, cause: &'static str, case: &'static [&'static str]) -> Row {
     Row { cases: case, telling: case, ..row(fault, cause, &[]) }
+}
+
+/// The same where nothing comes.
+const fn silent_within(fault: &'static str, cause: &'static str, case: &'static [&'static str]) -> Row {
+    Row { patience: Patience::Short, ..within(fault, cause, case) }
 }
 
 const MARKS: &[&str] = &[
@@ -180,12 +218,12 @@ const ONLY_DECREMENT: &str = "the decrement is the only AtomicOp of the case who
 
 /// Every row.
 pub const ROWS: &[Row] = &[
-    row("signal-dropped", "decrement-lost", &[]),
-    row("signal-late=700ms", "completion-slow", &[]),
+    silent("signal-dropped", "decrement-lost", &[]),
+    Row { patience: Patience::BelowLate, ..row(LATE, "completion-slow", &[]) },
     Row {
         device: "decrement-lost",
         telling: &["nop"],
-        ..row("signal-late=30s", "completion-slow", &[(ALL, "decrement-lost", NOT_YET)])
+        ..silent("signal-late=30s", "completion-slow", &[(ALL, "decrement-lost", NOT_YET)])
     },
     row("signal-twice", "fired-twice", &[]),
     row("signal-decrement", "wrong-decrement", &[]),
@@ -198,15 +236,15 @@ pub const ROWS: &[Row] = &[
             "a CAS that fails is an AtomicOp too, so nobody can say how many there had to be, and two decrements by 1 look the same",
         )],
     ),
-    Row { cases: KINDS, ..row("signal-decrement=-1", "wrong-decrement", &[]) },
-    row("packet-ignored", "packet-ignored", &[]),
-    within("packet-ignored:after=192", "packet-ignored", &["multi-producer"]),
-    within("packet-ignored:after=1", "packet-ignored", &["fence-none"]),
-    within("packet-ignored:after=47", "packet-ignored", &["shared-signal"]),
-    within("packet-ignored:after=5", "packet-ignored", &["wait-active"]),
-    within("packet-ignored:after=3", "packet-ignored", &["full-ring"]),
+    Row { cases: KINDS, ..silent("signal-decrement=-1", "wrong-decrement", &[]) },
+    silent("packet-ignored", "packet-ignored", &[]),
+    silent_within("packet-ignored:after=192", "packet-ignored", &["multi-producer"]),
+    silent_within("packet-ignored:after=1", "packet-ignored", &["fence-none"]),
+    silent_within("packet-ignored:after=47", "packet-ignored", &["shared-signal"]),
+    silent_within("packet-ignored:after=5", "packet-ignored", &["wait-active"]),
+    silent_within("packet-ignored:after=3", "packet-ignored", &["full-ring"]),
     // Not `full-ring`: the barrier that has to block its ring is lost as well, so two things go wrong in it.
-    Row { cases: KINDS, ..row("packet-lost", "kernel-not-run", &[]) },
+    Row { cases: KINDS, ..silent("packet-lost", "kernel-not-run", &[]) },
     row("packet-skipped", "kernel-not-run", &[(&["nop"], "passed", NO_OUTPUT)]),
     row(
         "packet-twice",
@@ -266,7 +304,7 @@ pub const ROWS: &[Row] = &[
     ),
     Row {
         cases: KINDS,
-        ..row(
+        ..silent(
             "atomic-lost=1,seed=7",
             "atomic-lost",
             &[(
@@ -299,7 +337,7 @@ pub const ROWS: &[Row] = &[
             ],
         )
     },
-    row("atomic-torn", "atomic-torn", &[]),
+    silent("atomic-torn", "atomic-torn", &[]),
     row("read-index-stuck", "read-index-stuck", &[]),
     Row {
         atomics: "off",
@@ -320,13 +358,13 @@ pub const ROWS: &[Row] = &[
         // Two: how often the diagnosis of the second rings is the machine's, and with it whose ring is the next to be lost.
         cases: &["nop", "fence-system"],
         telling: &["nop", "fence-system"],
-        ..row("doorbell-lost:every=2", "doorbell-lost", &[(&["nop"], "passed", HEARD_LATER)])
+        ..silent("doorbell-lost:every=2", "doorbell-lost", &[(&["nop"], "passed", HEARD_LATER)])
     },
     Row {
         device: "packet-ignored",
         cases: &["nop", "fence-system", "fetch-add-64", "queue-recycle"],
         telling: &["nop"],
-        ..row(
+        ..silent(
             "doorbell-lost",
             "doorbell-lost",
             &[(&["nop", "fence-system", "fetch-add-64", "queue-recycle"], "packet-ignored", NEVER_HEARD)],
@@ -335,12 +373,12 @@ pub const ROWS: &[Row] = &[
     Row {
         cases: RECYCLED,
         telling: &["nop", "fence-none", "fence-system"],
-        ..row("doorbell-stale", "doorbell-stale", &[(&["nop", "barrier-and"], "passed", FIRST)])
+        ..silent("doorbell-stale", "doorbell-stale", &[(&["nop", "barrier-and"], "passed", FIRST)])
     },
     Row {
         cases: &["wait-blocked", "nop", "wait-active"],
         telling: &["wait-blocked"],
-        ..row("event-not-raised", "event-lost", &[(&["nop", "wait-active"], "passed", "it polls the value and needs no event")])
+        ..silent("event-not-raised", "event-lost", &[(&["nop", "wait-active"], "passed", "it polls the value and needs no event")])
     },
     row("queue-error", "queue-error", &[]),
     row("queue-error=illegal-instruction", "queue-error", &[]),
@@ -350,13 +388,13 @@ pub const ROWS: &[Row] = &[
     row("atomics-blocked=switch-upstream-egress", "egress-blocked", &[]),
     row("atomics-blocked=root-port", "root-port-incapable", &[]),
     row("atomics-blocked=root-port-64", "root-port-incapable", &[]),
-    Row { atomics: "off", cases: &["nop", "fence-system"], telling: &["nop"], ..row("signal-dropped", "decrement-lost", &[]) },
-    Row { cases: KINDS, ..row("device-gone", "device-gone", &[]) },
-    Row { atomics: "both", ..within("device-gone", "device-gone", &["nop"]) },
+    Row { atomics: "off", cases: &["nop", "fence-system"], telling: &["nop"], ..silent("signal-dropped", "decrement-lost", &[]) },
+    Row { cases: KINDS, ..silent("device-gone", "device-gone", &[]) },
+    Row { atomics: "both", ..silent_within("device-gone", "device-gone", &["nop"]) },
     Row { cases: &["nop", "fence-system"], ..within("worker-abort", "worker-crashed", &["nop"]) },
     Row { cases: &["nop", "fence-system"], ..within("worker-segfault", "worker-crashed", &["nop"]) },
-    within("worker-loop", "runtime-wedged", &["nop"]),
-    Row { atomics: "off", ..within("worker-loop", "runtime-wedged", &["nop"]) },
+    silent_within("worker-loop", "runtime-wedged", &["nop"]),
+    Row { atomics: "off", ..silent_within("worker-loop", "runtime-wedged", &["nop"]) },
     Row {
         by_chance: true,
         cases: &["nop", "fence-system"],
@@ -381,10 +419,10 @@ const ROCR_ABORTS: &str = "ROCr aborts the process while it handles the error: i
 
 /// The same through AMD's runtime: what it does itself before a case sees anything.
 pub const ROCR_ROWS: &[Row] = &[
-    rocr("signal-dropped", "decrement-lost", &[]),
+    Row { patience: Patience::Short, ..rocr("signal-dropped", "decrement-lost", &[]) },
     rocr("packet-skipped", "kernel-not-run", &[(&["nop"], "passed", NO_OUTPUT)]),
     rocr("atomics-blocked=root-port", "root-port-incapable", &[]),
-    rocr("device-gone", "device-gone", &[]),
+    Row { patience: Patience::Short, ..rocr("device-gone", "device-gone", &[]) },
     Row {
         device: "worker-crashed",
         ..rocr("queue-error=illegal-instruction", "queue-error", &[(&["nop", "fetch-add-64"], "worker-crashed", ROCR_ABORTS)])
