@@ -18,14 +18,6 @@ use rand_chacha::rand_core::SeedableRng;
 use rand_distr::{Distribution, Normal};
 use schema::violations;
 
-fn latency(report: LatencyReport) -> Document {
-    Document::Latency(Box::new(report))
-}
-
-fn verify(report: Report) -> Document {
-    Document::Verify(Box::new(report))
-}
-
 fn compared(base: &Document, new: &Document) -> Result<Comparison, Incomparable> {
     compare(base, new, &CompareSettings::default())
 }
@@ -40,7 +32,8 @@ mod figures {
 
     #[test]
     fn ten_percent_more_regresses_and_ten_percent_less_improves() {
-        let (base, slow, fast) = (latency(embedded("a", 10_000)), latency(embedded("a", 11_000)), latency(embedded("a", 9_000)));
+        let (base, slow, fast) =
+            (Document::from(embedded("a", 10_000)), Document::from(embedded("a", 11_000)), Document::from(embedded("a", 9_000)));
         let slower = compared(&base, &slow).unwrap();
         assert_eq!(median_change(&slower), Some(Change::Regressed));
         assert_eq!(slower.verdict.exit_code, ExitCode::CheckFailed);
@@ -51,7 +44,7 @@ mod figures {
 
     #[test]
     fn three_percent_more_is_within_the_threshold_and_counts_with_a_smaller_one() {
-        let (base, new) = (latency(embedded("a", 10_000)), latency(embedded("a", 10_300)));
+        let (base, new) = (Document::from(embedded("a", 10_000)), Document::from(embedded("a", 10_300)));
         let within = compared(&base, &new).unwrap();
         assert_eq!(within.verdict.change, Some(Change::NoDifference));
         assert_eq!(within.verdict.exit_code, ExitCode::Pass);
@@ -64,9 +57,9 @@ mod figures {
         let base = embedded("a", 10_000);
         let mut new = base.clone();
         new.devices[0].runs[1].result = LatencyResult::Hang { reason: "the signal never fired".to_owned() };
-        let there = compared(&latency(base.clone()), &latency(new.clone())).unwrap();
+        let there = compared(&Document::from(base.clone()), &Document::from(new.clone())).unwrap();
         assert_eq!(there.verdict.change, Some(Change::Regressed));
-        let back = compared(&latency(new), &latency(base)).unwrap();
+        let back = compared(&Document::from(new), &Document::from(base)).unwrap();
         assert_eq!(back.verdict.change, Some(Change::Improved));
     }
 
@@ -75,7 +68,7 @@ mod figures {
         let mut few = embedded("a", 10_000);
         few.devices[0].runs.remove(0);
         few.devices[0].runs[0].result = LatencyResult::Measured(Box::new(measurement(round_trips(10_000)[..6].to_vec())));
-        let few = latency(few);
+        let few = Document::from(few);
         assert!(matches!(compared(&few, &few).unwrap_err(), Incomparable::Nothing { .. }));
     }
 
@@ -97,7 +90,7 @@ mod figures {
         let mut report = embedded("a", 10_000);
         report.devices[0].runs.remove(0);
         report.devices[0].runs[0].result = LatencyResult::Measured(Box::new(measurement(samples)));
-        latency(report)
+        Document::from(report)
     }
 
     fn tail(comparison: &Comparison) -> Option<Change> {
@@ -158,7 +151,7 @@ mod figures {
         for (aspect, change) in changes {
             let mut new = base.clone();
             change(&mut new);
-            let (base, new) = (latency(base.clone()), latency(new));
+            let (base, new) = (Document::from(base.clone()), Document::from(new));
             assert_eq!(compared(&base, &new).unwrap_err().aspects(), [aspect]);
             let settings = CompareSettings { allowed: vec![aspect], ..CompareSettings::default() };
             let comparison = compare(&base, &new, &settings).unwrap();
@@ -173,7 +166,7 @@ mod figures {
         second.index = 1;
         report.devices.push(second);
         report.devices.iter_mut().zip(places).for_each(|(device, place)| device.bdf = Some(place.to_owned()));
-        latency(report)
+        Document::from(report)
     }
 
     #[test]
@@ -193,7 +186,7 @@ mod figures {
         let mut noisy = embedded("a", 10_000);
         let LatencyResult::Measured(measured) = &mut noisy.devices[0].runs[1].result else { panic!("it is measured") };
         measured.warnings.push("another process had the processor".to_owned());
-        let comparison = compared(&latency(embedded("a", 10_000)), &latency(noisy)).unwrap();
+        let comparison = compared(&Document::from(embedded("a", 10_000)), &Document::from(noisy)).unwrap();
         assert_eq!(comparison.warnings, ["new report, GPU 0, AtomicOps on: another process had the processor"]);
         let mut bytes = Vec::new();
         text::write(&comparison, TextStyle::PLAIN, &mut bytes).unwrap();
@@ -209,7 +202,7 @@ mod figures {
         let mut hardware = base.clone();
         hardware.bed.kind = BedKind::Hardware;
         let settings = CompareSettings { allowed: vec![Aspect::Bed], ..CompareSettings::default() };
-        let comparison = compare(&latency(base), &latency(hardware), &settings).unwrap();
+        let comparison = compare(&Document::from(base), &Document::from(hardware), &settings).unwrap();
         let mut bytes = Vec::new();
         text::write(&comparison, TextStyle::PLAIN, &mut bytes).unwrap();
         let text = String::from_utf8(bytes).unwrap();
@@ -223,7 +216,7 @@ mod figures {
         let mut new = embedded("b", 10_000);
         new.settings.samples = Some(7);
         new.devices[0].agent.compute_firmware = Some(731);
-        let comparison = compared(&latency(base), &latency(new)).unwrap();
+        let comparison = compared(&Document::from(base), &Document::from(new)).unwrap();
         assert!(comparison.notes.iter().any(|note| note == "machine: a in the base, b in the new report"));
         assert!(comparison.notes.iter().any(|note| note == "compute firmware: 730 in the base, 731 in the new report"));
     }
@@ -241,7 +234,7 @@ mod cases {
 
     #[test]
     fn a_report_does_not_differ_from_itself() {
-        let report = verify(samples::embedded_both());
+        let report = Document::from(samples::embedded_both());
         let comparison = compared(&report, &report).unwrap();
         assert_eq!((comparison.judged, comparison.findings.len()), (6, 0));
         assert_eq!(comparison.verdict.exit_code, ExitCode::Pass);
@@ -249,7 +242,8 @@ mod cases {
 
     #[test]
     fn a_case_that_fails_now_regresses_and_the_other_way_round_improves() {
-        let (good, bad) = (verify(samples::embedded_both()), verify(changed("nop", Outcome::CompletionLost, Standing::Failed)));
+        let (good, bad) =
+            (Document::from(samples::embedded_both()), Document::from(changed("nop", Outcome::CompletionLost, Standing::Failed)));
         let worse = compared(&good, &bad).unwrap();
         assert_eq!(worse.verdict.change, Some(Change::Regressed));
         assert!(
@@ -260,23 +254,23 @@ mod cases {
 
     #[test]
     fn a_case_that_is_not_tried_any_more_regresses() {
-        let good = verify(samples::embedded_both());
+        let good = Document::from(samples::embedded_both());
         let skipped = changed("nop", Outcome::Untestable { reason: "none".to_owned() }, Standing::Skipped);
-        assert_eq!(compared(&good, &verify(skipped)).unwrap().verdict.change, Some(Change::Regressed));
+        assert_eq!(compared(&good, &Document::from(skipped)).unwrap().verdict.change, Some(Change::Regressed));
         let mut missing = samples::embedded_both();
         missing.devices[0].runs[1].cases.remove(0);
-        assert_eq!(compared(&good, &verify(missing)).unwrap().verdict.change, Some(Change::Regressed));
+        assert_eq!(compared(&good, &Document::from(missing)).unwrap().verdict.change, Some(Change::Regressed));
     }
 
     #[test]
     fn a_failure_that_became_a_hang_regresses_and_another_prediction_that_holds_is_a_change() {
-        let fails = verify(changed("nop", Outcome::FiredTwice { value: -1 }, Standing::Failed));
-        let hangs = verify(changed("nop", Outcome::CompletionLost, Standing::Failed));
+        let fails = Document::from(changed("nop", Outcome::FiredTwice { value: -1 }, Standing::Failed));
+        let hangs = Document::from(changed("nop", Outcome::CompletionLost, Standing::Failed));
         assert_eq!(compared(&fails, &hangs).unwrap().verdict.change, Some(Change::Regressed));
         let mut completes = samples::embedded_both();
         let case = &mut completes.devices[0].runs[0].cases[0];
         (case.outcome, case.standing) = (Outcome::Completed, Standing::Passed);
-        let changed = compared(&verify(samples::embedded_both()), &verify(completes)).unwrap();
+        let changed = compared(&Document::from(samples::embedded_both()), &Document::from(completes)).unwrap();
         assert_eq!((changed.verdict.change, changed.verdict.exit_code), (Some(Change::Changed), ExitCode::Pass));
     }
 
@@ -288,26 +282,26 @@ mod cases {
         let mut other_seed = base.clone();
         other_seed.injected = Some("signal-dropped:every=3,seed=8".to_owned());
         for (base, new) in [(&base, &struck), (&struck, &base), (&struck, &other_seed)] {
-            let error = compared(&verify(base.clone()), &verify(new.clone())).unwrap_err();
+            let error = compared(&Document::from(base.clone()), &Document::from(new.clone())).unwrap_err();
             assert_eq!(error.aspects(), [Aspect::Settings]);
             assert!(error.to_string().contains("injected faults"), "{error}");
             let settings = CompareSettings { allowed: vec![Aspect::Settings], ..CompareSettings::default() };
-            assert_eq!(compare(&verify(base.clone()), &verify(new.clone()), &settings).unwrap().allowed.len(), 1);
+            assert_eq!(compare(&Document::from(base.clone()), &Document::from(new.clone()), &settings).unwrap().allowed.len(), 1);
         }
-        assert!(compared(&verify(struck.clone()), &verify(struck)).is_ok());
+        assert!(compared(&Document::from(struck.clone()), &Document::from(struck)).is_ok());
     }
 
     #[test]
     fn a_worse_verdict_alone_regresses() {
         let mut worse = samples::embedded_both();
         worse.verdict = samples::embedded_off().verdict;
-        let comparison = compared(&verify(samples::embedded_both()), &verify(worse)).unwrap();
+        let comparison = compared(&Document::from(samples::embedded_both()), &Document::from(worse)).unwrap();
         assert!(matches!(&comparison.findings[..], [Finding::Verdict { change: Change::Regressed, .. }]));
     }
 
     #[test]
     fn a_verify_report_is_no_base_for_a_latency_report() {
-        let error = compared(&verify(samples::embedded_both()), &latency(embedded("a", 10_000))).unwrap_err();
+        let error = compared(&Document::from(samples::embedded_both()), &Document::from(embedded("a", 10_000))).unwrap_err();
         assert!(matches!(error, Incomparable::Kinds { .. }));
     }
 }
@@ -320,9 +314,9 @@ fn comparisons_keep_to_their_schema() {
     worse.devices[0].runs[1].cases.remove(0);
     worse.verdict = samples::embedded_off().verdict;
     let pairs = [
-        (latency(embedded("a", 10_000)), latency(embedded("b", 12_000))),
-        (latency(embedded("a", 10_000)), latency(hang)),
-        (verify(samples::embedded_both()), verify(worse)),
+        (Document::from(embedded("a", 10_000)), Document::from(embedded("b", 12_000))),
+        (Document::from(embedded("a", 10_000)), Document::from(hang)),
+        (Document::from(samples::embedded_both()), Document::from(worse)),
     ];
     for (base, new) in pairs {
         let comparison = serde_json::to_value(compared(&base, &new).unwrap()).unwrap();

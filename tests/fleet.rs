@@ -15,18 +15,9 @@ use std::path::{Path, PathBuf};
 
 use aqlprobe::fleet;
 use aqlprobe::report::fleet::{FleetReport, OddTrait, SavedReport};
-use aqlprobe::report::latency::LatencyReport;
 use aqlprobe::report::{Bit, Document, Report, fleet_text, json};
 use latency_samples::embedded;
 use schema::violations;
-
-fn latency(report: LatencyReport) -> Document {
-    Document::Latency(Box::new(report))
-}
-
-fn verify(report: Report) -> Document {
-    Document::Verify(Box::new(report))
-}
 
 fn save(folder: &Path, name: &str, report: &Document) -> PathBuf {
     let mut bytes = Vec::new();
@@ -51,7 +42,7 @@ fn node(name: &str) -> Report {
 fn the_node_whose_path_differs_from_most_is_named() {
     let mut odd = node("c");
     odd.devices[0].path.as_mut().unwrap().hops[0].completer_64 = Some(Bit::Clear);
-    let fleet = gathered(&[verify(node("a")), verify(node("b")), verify(odd), verify(node("d"))]);
+    let fleet = gathered(&[Document::from(node("a")), Document::from(node("b")), Document::from(odd), Document::from(node("d"))]);
     let found: Vec<_> = fleet.summary.odd.iter().map(|odd| (odd.node.as_str(), odd.differs_in, odd.among)).collect();
     assert_eq!(found, [("c", OddTrait::Path, 4)]);
 }
@@ -59,7 +50,7 @@ fn the_node_whose_path_differs_from_most_is_named() {
 #[test]
 fn the_node_whose_median_lies_apart_is_named_and_one_within_ten_percent_is_not() {
     let nodes = [("a", 10_000), ("b", 10_050), ("c", 10_900), ("d", 16_000), ("e", 9_950)];
-    let fleet = gathered(&nodes.map(|(name, scale)| latency(embedded(name, scale))));
+    let fleet = gathered(&nodes.map(|(name, scale)| Document::from(embedded(name, scale))));
     let found: Vec<_> = fleet.summary.odd.iter().map(|odd| (odd.node.as_str(), odd.differs_in)).collect();
     assert_eq!(found, [("d", OddTrait::Median)]);
 }
@@ -69,8 +60,9 @@ fn a_report_that_comes_twice_counts_once_and_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let mut odd = node("a");
     odd.devices[0].path.as_mut().unwrap().hops[0].completer_64 = Some(Bit::Clear);
-    let a = save(folder.path(), "a.json", &verify(odd));
-    let (b, c) = (save(folder.path(), "b.json", &verify(node("b"))), save(folder.path(), "c.json", &verify(node("c"))));
+    let a = save(folder.path(), "a.json", &Document::from(odd));
+    let (b, c) =
+        (save(folder.path(), "b.json", &Document::from(node("b"))), save(folder.path(), "c.json", &Document::from(node("c"))));
     let merged = folder.path().join("fleet.json");
     let mut bytes = Vec::new();
     fleet_text::write_json(&fleet::gather(&[a.clone(), b.clone()]), &mut bytes).unwrap();
@@ -88,9 +80,9 @@ fn of_several_reports_of_a_device_the_newest_is_judged_and_the_others_are_told()
     let at = |started_at: u64, completer: Bit| {
         let mut report = Report { started_at, ..node("a") };
         report.devices[0].path.as_mut().unwrap().hops[0].completer_64 = Some(completer);
-        verify(report)
+        Document::from(report)
     };
-    let others = [verify(node("b")), verify(node("c"))];
+    let others = [Document::from(node("b")), Document::from(node("c"))];
     let old = [at(3, Bit::Clear), at(1, Bit::Clear), at(2, Bit::Clear)];
     let sound = Bit::Set;
     let fleet = gathered(&[&[at(4, sound)], &old[..], &others[..]].concat());
@@ -110,7 +102,12 @@ fn reports_of_a_node_on_other_gpus_or_with_other_settings_stand_beside_each_othe
     second.started_at += 1;
     let mut batched = embedded("a", 10_000);
     batched.settings.batch = 16;
-    let fleet = gathered(&[verify(node("a")), verify(second), latency(embedded("a", 10_000)), latency(batched)]);
+    let fleet = gathered(&[
+        Document::from(node("a")),
+        Document::from(second),
+        Document::from(embedded("a", 10_000)),
+        Document::from(batched),
+    ]);
     assert!(!fleet.summary.notes.iter().any(|note| note.contains("newer")), "{:?}", fleet.summary.notes);
 }
 
@@ -120,7 +117,7 @@ fn of_two_nodes_none_is_the_odd_one() {
     other.devices[0].agent.compute_firmware = Some(1);
     let mut first = node("a");
     first.devices[0].agent.compute_firmware = Some(2);
-    let fleet = gathered(&[verify(first), verify(other)]);
+    let fleet = gathered(&[Document::from(first), Document::from(other)]);
     assert_eq!(fleet.summary.odd, []);
     assert_eq!(fleet.summary.notes.len(), 1);
 }
@@ -128,7 +125,7 @@ fn of_two_nodes_none_is_the_odd_one() {
 #[test]
 fn a_file_that_cannot_be_read_is_named_and_the_rest_is_merged() {
     let folder = tempfile::tempdir().unwrap();
-    let good = save(folder.path(), "good.json", &verify(node("a")));
+    let good = save(folder.path(), "good.json", &Document::from(node("a")));
     let (torn, missing) = (folder.path().join("torn.json"), folder.path().join("missing.json"));
     fs::write(&torn, "{\"document\": \"verify\", ").unwrap();
     let fleet = fleet::gather(&[torn, good, missing]);
@@ -138,12 +135,12 @@ fn a_file_that_cannot_be_read_is_named_and_the_rest_is_merged() {
 #[test]
 fn a_report_without_a_host_is_named_after_its_file_and_a_merged_file_can_be_merged_again() {
     let folder = tempfile::tempdir().unwrap();
-    let nameless = save(folder.path(), "rack7.json", &verify(Report { host: None, ..samples::embedded_both() }));
+    let nameless = save(folder.path(), "rack7.json", &Document::from(Report { host: None, ..samples::embedded_both() }));
     let merged = folder.path().join("fleet.json");
     let mut bytes = Vec::new();
     fleet_text::write_json(&fleet::gather(&[nameless]), &mut bytes).unwrap();
     fs::write(&merged, &bytes).unwrap();
-    let later = save(folder.path(), "later.json", &latency(embedded("b", 10_000)));
+    let later = save(folder.path(), "later.json", &Document::from(embedded("b", 10_000)));
     let fleet = fleet::gather(&[merged, later]);
     let nodes: Vec<&str> = fleet.reports.iter().map(|entry| entry.node.as_str()).collect();
     assert_eq!(nodes, ["rack7", "b"]);
@@ -151,7 +148,11 @@ fn a_report_without_a_host_is_named_after_its_file_and_a_merged_file_can_be_merg
 
 #[test]
 fn a_fleet_comes_back_from_its_file_as_it_was() {
-    let fleet = gathered(&[verify(node("a")), latency(embedded("b", 10_000)), verify(samples::hardware_with_every_outcome())]);
+    let fleet = gathered(&[
+        Document::from(node("a")),
+        Document::from(embedded("b", 10_000)),
+        Document::from(samples::hardware_with_every_outcome()),
+    ]);
     let written = serde_json::to_value(&fleet).unwrap();
     let SavedReport::Fleet(back) = SavedReport::parse(&written.to_string(), Path::new("fleet.json")).unwrap() else {
         panic!("a fleet's document is read as one")
@@ -168,10 +169,10 @@ fn another_layout_of_a_fleet_is_refused() {
 #[test]
 fn the_document_keeps_to_its_schema() {
     let mut fleet = gathered(&[
-        verify(node("a")),
-        latency(embedded("b", 10_000)),
-        latency(embedded("c", 10_000)),
-        latency(embedded("d", 20_000)),
+        Document::from(node("a")),
+        Document::from(embedded("b", 10_000)),
+        Document::from(embedded("c", 10_000)),
+        Document::from(embedded("d", 20_000)),
     ]);
     fleet.unreadable.push(aqlprobe::report::fleet::UnreadableFile { file: "x".to_owned(), reason: "torn".to_owned() });
     assert_eq!(fleet.summary.odd.len(), 1);

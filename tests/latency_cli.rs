@@ -14,7 +14,7 @@ mod samples;
 use std::fs;
 use std::path::Path;
 
-use aqlprobe::report::{Document, json};
+use aqlprobe::report::json;
 use predicates::prelude::*;
 use predicates::str::{contains, is_empty, starts_with};
 use program::{Place, eventually};
@@ -53,7 +53,7 @@ mod the_schema {
     #[test]
     fn holds_for_a_hang_beside_a_measurement_and_refuses_what_the_layout_does_not_have() {
         let mut bytes = Vec::new();
-        json::write_document(&Document::Latency(Box::new(samples::embedded("a", 10_000))), &mut bytes).unwrap();
+        json::write_document(&samples::embedded("a", 10_000).into(), &mut bytes).unwrap();
         let report: Value = serde_json::from_slice(&bytes).unwrap();
         assert_eq!(violations(&report), Vec::<String>::new());
         let refused = |change: &dyn Fn(&mut Value)| {

@@ -13,10 +13,6 @@ use proptest::prelude::*;
 
 const REQUIRED: RenderContext = RenderContext { style: TextStyle::PLAIN, demand: HardwareDemand::Required };
 
-fn verify(report: Report) -> Document {
-    Document::Verify(Box::new(report))
-}
-
 fn rendered_in(kind: ReportKind, context: RenderContext, document: &Document) -> String {
     let mut bytes = Vec::new();
     kind.renderer(context).report(document, &mut bytes).unwrap();
@@ -24,7 +20,7 @@ fn rendered_in(kind: ReportKind, context: RenderContext, document: &Document) ->
 }
 
 fn rendered(kind: ReportKind, report: Report) -> String {
-    rendered_in(kind, RenderContext::PLAIN, &verify(report))
+    rendered_in(kind, RenderContext::PLAIN, &Document::from(report))
 }
 
 fn refusal(exit_code: ExitCode) -> Refusal {
@@ -131,7 +127,7 @@ mod junit {
     fn has_no_pass_from_a_self_test() {
         let xml = rendered(ReportKind::Junit, samples::self_test());
         assert_eq!(xml.matches("<skipped>no-hardware: ").count(), total(&xml, "tests"), "{xml}");
-        let demanded = rendered_in(ReportKind::Junit, REQUIRED, &verify(samples::self_test()));
+        let demanded = rendered_in(ReportKind::Junit, REQUIRED, &Document::from(samples::self_test()));
         assert_eq!(total(&demanded, "failures"), 1, "the verdict, where a device is required: {demanded}");
     }
 
@@ -184,7 +180,7 @@ ok 7 - aqlprobe verify: verdict
     fn of_a_self_test_is_skipped_as_a_whole_unless_a_device_is_required() {
         let text = rendered(ReportKind::Tap, samples::self_test());
         assert!(text.lines().nth(1).unwrap().starts_with("1..0 # SKIP NO GPU TESTED"), "{text}");
-        let demanded = rendered_in(ReportKind::Tap, REQUIRED, &verify(samples::self_test()));
+        let demanded = rendered_in(ReportKind::Tap, REQUIRED, &Document::from(samples::self_test()));
         assert!(demanded.contains("\nnot ok 7 - aqlprobe verify: verdict\n"), "{demanded}");
     }
 
@@ -247,9 +243,9 @@ mod github_annotations {
 
     #[test]
     fn leave_a_table_that_counts_apart_what_was_not_tested() {
-        let text = github::summary(&verify(samples::self_test()), HardwareDemand::Optional);
+        let text = github::summary(&Document::from(samples::self_test()), HardwareDemand::Optional);
         assert!(text.contains("| 0000:0b:00.0 gfx803, AtomicOps on | 0 | 0 | 0 | 0 | 0 | 3 |"), "{text}");
-        let text = github::summary(&verify(samples::embedded_both()), HardwareDemand::Optional);
+        let text = github::summary(&Document::from(samples::embedded_both()), HardwareDemand::Optional);
         assert!(text.contains("| 0000:0b:00.0 gfx803, AtomicOps off | 1 | 2 | 0 | 0 | 0 | 0 |"), "{text}");
     }
 }
@@ -288,7 +284,7 @@ mod prometheus {
 
     #[test]
     fn says_the_exit_code_that_requiring_a_device_makes() {
-        let self_test = verify(samples::self_test());
+        let self_test = Document::from(samples::self_test());
         let status = "aqlprobe_exit_status{command=\"verify\",bed=\"embedded-self-test\"}";
         assert!(rendered_in(ReportKind::Prometheus, RenderContext::PLAIN, &self_test).contains(&format!("{status} 4\n")));
         assert!(rendered_in(ReportKind::Prometheus, REQUIRED, &self_test).contains(&format!("{status} 1\n")));
@@ -304,7 +300,7 @@ mod node_problem_detector {
     use super::*;
 
     fn status(report: Report, demand: HardwareDemand) -> NodeStatus {
-        NodeStatus::of(&verify(report), demand)
+        NodeStatus::of(&Document::from(report), demand)
     }
 
     #[test]

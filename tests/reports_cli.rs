@@ -15,7 +15,7 @@ use std::path::Path;
 
 use aqlprobe::report::fleet::SavedReport;
 use aqlprobe::report::html::{HtmlSource, page};
-use aqlprobe::report::latency::{LatencyReport, LatencyResult};
+use aqlprobe::report::latency::LatencyResult;
 use aqlprobe::report::{Document, Report, json};
 use latency_samples::embedded;
 use predicates::prelude::*;
@@ -32,14 +32,6 @@ fn save(place: &Place, name: &str, report: &Document) -> String {
     place.path(name).to_str().unwrap().to_owned()
 }
 
-fn latency(report: LatencyReport) -> Document {
-    Document::Latency(Box::new(report))
-}
-
-fn verify(report: Report) -> Document {
-    Document::Verify(Box::new(report))
-}
-
 fn page_of(document: Document) -> String {
     page(&[HtmlSource { file: "report.json".to_owned(), report: SavedReport::Single(document) }])
 }
@@ -50,8 +42,8 @@ mod compare {
     #[test]
     fn exits_with_0_1_and_2() {
         let place = Place::new();
-        let base = save(&place, "base.json", &latency(embedded("a", 10_000)));
-        let slow = save(&place, "slow.json", &latency(embedded("a", 11_000)));
+        let base = save(&place, "base.json", &Document::from(embedded("a", 10_000)));
+        let slow = save(&place, "slow.json", &Document::from(embedded("a", 11_000)));
         place
             .program(&["compare", &base, &base])
             .assert()
@@ -67,13 +59,13 @@ mod compare {
     #[test]
     fn does_not_pass_a_tail_that_looks_worse_and_has_too_few_samples() {
         let place = Place::new();
-        let base = save(&place, "base.json", &latency(embedded("a", 10_000)));
+        let base = save(&place, "base.json", &Document::from(embedded("a", 10_000)));
         let mut bursty = embedded("a", 10_000);
         // One in a hundred and one more, in one burst: the 99th percentile is the fastest of them.
         let mut times = latency_samples::round_trips(10_000);
         times[2_000..2_041].iter_mut().for_each(|time| *time *= 100);
         bursty.devices[0].runs[1].result = LatencyResult::Measured(Box::new(latency_samples::measurement(times)));
-        let bursty = save(&place, "bursty.json", &latency(bursty));
+        let bursty = save(&place, "bursty.json", &Document::from(bursty));
         place
             .program(&["compare", &base, &bursty])
             .assert()
@@ -88,10 +80,10 @@ mod compare {
     #[test]
     fn names_what_is_unlike_and_the_option_that_allows_it() {
         let place = Place::new();
-        let base = save(&place, "base.json", &latency(embedded("a", 10_000)));
+        let base = save(&place, "base.json", &Document::from(embedded("a", 10_000)));
         let mut other = embedded("a", 10_000);
         other.settings.batch = 16;
-        let other = save(&place, "other.json", &latency(other));
+        let other = save(&place, "other.json", &Document::from(other));
         place
             .program(&["compare", &base, &other])
             .assert()
@@ -107,7 +99,7 @@ mod compare {
     #[test]
     fn does_not_write_over_what_it_compares() {
         let place = Place::new();
-        let base = save(&place, "base.json", &latency(embedded("a", 10_000)));
+        let base = save(&place, "base.json", &Document::from(embedded("a", 10_000)));
         let written = fs::read(&base).unwrap();
         let dotted = place.path("./base.json").to_str().unwrap().to_owned();
         for output in [&base, &dotted] {
@@ -119,8 +111,8 @@ mod compare {
     #[test]
     fn the_same_files_give_the_same_json() {
         let place = Place::new();
-        let base = save(&place, "base.json", &latency(embedded("a", 10_000)));
-        let slow = save(&place, "slow.json", &latency(embedded("a", 10_200)));
+        let base = save(&place, "base.json", &Document::from(embedded("a", 10_000)));
+        let slow = save(&place, "slow.json", &Document::from(embedded("a", 10_200)));
         let run = || place.program(&["compare", &base, &slow, "--format", "json"]).output().unwrap().stdout;
         assert_eq!(run(), run());
     }
@@ -137,7 +129,7 @@ mod merge {
     #[test]
     fn a_torn_file_is_named_makes_exit_1_and_the_rest_is_merged_and_rendered() {
         let place = Place::new();
-        let good = save(&place, "good.json", &verify(samples::embedded_both()));
+        let good = save(&place, "good.json", &Document::from(samples::embedded_both()));
         let torn = place.path("torn.json").to_str().unwrap().to_owned();
         fs::write(&torn, "{").unwrap();
         let fleet = place.path("fleet.json").to_str().unwrap().to_owned();
@@ -156,8 +148,8 @@ mod merge {
     #[test]
     fn does_not_write_over_a_nodes_report_and_adds_to_its_own_document() {
         let place = Place::new();
-        let first = save(&place, "first.json", &verify(samples::embedded_both()));
-        let later = save(&place, "later.json", &latency(embedded("b", 10_000)));
+        let first = save(&place, "first.json", &Document::from(samples::embedded_both()));
+        let later = save(&place, "later.json", &Document::from(embedded("b", 10_000)));
         let fleet = place.path("fleet.json").to_str().unwrap().to_owned();
         place.program(&["merge", &first, &later, "-o", &first]).assert().code(2).stderr(contains("would replace"));
         place.program(&["merge", &first, "-o", &fleet]).assert().code(0);
@@ -168,7 +160,7 @@ mod merge {
     #[test]
     fn puts_many_numbers_on_a_line() {
         let place = Place::new();
-        let file = save(&place, "a.json", &latency(embedded("a", 10_000)));
+        let file = save(&place, "a.json", &Document::from(embedded("a", 10_000)));
         let fleet = place.path("fleet.json").to_str().unwrap().to_owned();
         place.program(&["merge", &file, "-o", &fleet]).assert().code(0);
         let lines = |path: &str| fs::read_to_string(path).unwrap().lines().count();
@@ -182,7 +174,7 @@ mod report {
     #[test]
     fn text_and_json_are_what_the_run_printed() {
         let place = Place::new();
-        let file = save(&place, "good.json", &verify(samples::embedded_both()));
+        let file = save(&place, "good.json", &Document::from(samples::embedded_both()));
         place
             .program(&["report", &file])
             .assert()
@@ -196,7 +188,7 @@ mod report {
     #[test]
     fn several_files_need_a_page() {
         let place = Place::new();
-        let file = save(&place, "good.json", &verify(samples::embedded_both()));
+        let file = save(&place, "good.json", &Document::from(samples::embedded_both()));
         place.program(&["report", &file, &file]).assert().code(2).stderr(contains("--html"));
         let html = place.path("two.html");
         place.program(&["report", &file, &file, "--html", html.to_str().unwrap()]).assert().code(0);
@@ -240,10 +232,10 @@ fn assert_balanced(html: &str) {
 fn every_page_names_its_bed_before_anything_else_and_loads_nothing() {
     let hardware = "Test bed: hardware, through /opt/rocm/lib/libhsa-runtime64.so.1";
     for (document, bed) in [
-        (verify(samples::embedded_both()), "a software GPU and not hardware"),
-        (verify(samples::self_test()), "no GPU was tested"),
-        (verify(samples::hardware_with_every_outcome()), hardware),
-        (latency(embedded("a", 10_000)), "a software GPU and not hardware"),
+        (Document::from(samples::embedded_both()), "a software GPU and not hardware"),
+        (Document::from(samples::self_test()), "no GPU was tested"),
+        (Document::from(samples::hardware_with_every_outcome()), hardware),
+        (Document::from(embedded("a", 10_000)), "a software GPU and not hardware"),
     ] {
         let html = page_of(document);
         assert_inert(&html);
@@ -255,7 +247,7 @@ fn every_page_names_its_bed_before_anything_else_and_loads_nothing() {
 
 #[test]
 fn the_hop_that_stops_atomic_ops_is_marked_by_word_and_stands_between_root_port_and_gpu() {
-    let html = page_of(verify(samples::hardware_with_every_outcome()));
+    let html = page_of(Document::from(samples::hardware_with_every_outcome()));
     assert_eq!(html.matches("AtomicOps stop here").count(), 1);
     let at = |text: &str| html.find(text).unwrap();
     let stop = at("AtomicOps stop here");
@@ -273,7 +265,7 @@ fn found_with_the_requester_off(mut report: Report) -> Report {
 
 #[test]
 fn a_hop_whose_enable_bit_was_set_for_the_run_that_decides_stops_nothing_in_it() {
-    let html = page_of(verify(found_with_the_requester_off(samples::embedded_both())));
+    let html = page_of(Document::from(found_with_the_requester_off(samples::embedded_both())));
     assert!(!html.contains("AtomicOps stop here"));
     assert!(html.contains("▲ clear as found; set for the run with AtomicOps on"));
     assert!(html.contains("To keep AtomicOps on after the run") && !html.contains("What to change"));
@@ -281,7 +273,7 @@ fn a_hop_whose_enable_bit_was_set_for_the_run_that_decides_stops_nothing_in_it()
 
 #[test]
 fn a_hop_whose_enable_bit_was_off_in_the_run_that_decides_stops_atomic_ops() {
-    let html = page_of(verify(found_with_the_requester_off(samples::embedded_off())));
+    let html = page_of(Document::from(found_with_the_requester_off(samples::embedded_off())));
     assert_eq!(html.matches("✗ AtomicOps stop here").count(), 1);
     assert!(!html.contains("clear as found"));
 }
@@ -297,7 +289,7 @@ fn a_switch_that_blocks_is_marked_beside_a_gpu_that_was_set_for_the_run() {
     };
     found.hops.insert(1, blocking);
     found.first_bad_hop = Some("0000:09:00.0".to_owned());
-    let html = page_of(verify(report));
+    let html = page_of(Document::from(report));
     let at = |text: &str| html.find(text).unwrap();
     assert!(at("0000:09:00.0") < at("✗ AtomicOps stop here") && at("✗ AtomicOps stop here") < at("▲ clear as found"));
     assert!(html.contains("What to change on the path as found"));
@@ -306,12 +298,12 @@ fn a_switch_that_blocks_is_marked_beside_a_gpu_that_was_set_for_the_run() {
 #[test]
 fn a_fix_of_the_software_gpu_is_said_to_be_no_command_for_this_machine() {
     const CAVEAT: &str = "(of the software GPU, no command for this machine)";
-    let model = page_of(verify(samples::embedded_off()));
+    let model = page_of(Document::from(samples::embedded_off()));
     let (heading, fix) = (model.find(CAVEAT).unwrap(), model.find(samples::FIX).unwrap());
     assert!(heading < fix);
     let mut hardware = samples::embedded_off();
     hardware.bed.kind = aqlprobe::report::BedKind::Hardware;
-    let hardware = page_of(verify(hardware));
+    let hardware = page_of(Document::from(hardware));
     assert!(hardware.contains(samples::FIX) && !hardware.contains(CAVEAT));
 }
 
@@ -323,7 +315,7 @@ fn failures_with_one_cause_are_told_once_with_all_their_names() {
         ..samples::case(&format!("case-{at}"), aqlprobe::report::Outcome::CompletionLost, aqlprobe::report::Standing::Failed)
     };
     report.devices[0].runs[0].cases = (0..30).map(alike).collect();
-    let html = page_of(verify(report));
+    let html = page_of(Document::from(report));
     assert_eq!(html.matches("one cause for all").count(), 1);
     assert!(html.contains("30 failed, AtomicOps off") && (0..30).all(|at| html.contains(&format!(">case-{at}</span>"))));
     assert_balanced(&html);
@@ -331,7 +323,7 @@ fn failures_with_one_cause_are_told_once_with_all_their_names() {
 
 #[test]
 fn every_outcome_is_told_by_a_word_and_a_shape() {
-    let html = page_of(verify(samples::hardware_with_every_outcome()));
+    let html = page_of(Document::from(samples::hardware_with_every_outcome()));
     for shown in ["✓ completed<", "✗ wrong-value (FAILED)", "◇ completion-lost (predicted)", "– untestable (skipped)"] {
         assert!(html.contains(shown), "{shown}");
     }
@@ -340,13 +332,13 @@ fn every_outcome_is_told_by_a_word_and_a_shape() {
 
 #[test]
 fn a_latency_page_has_a_histogram_with_words_a_bar_per_stage_and_the_hang() {
-    let html = page_of(latency(embedded("a", 10_000)));
+    let html = page_of(Document::from(embedded("a", 10_000)));
     assert!(html.contains("Histogram of 4,000 round trips from 9.50 µs to "));
     assert_eq!(html.matches("class=\"stage\"").count(), 3);
     assert!(html.contains("◇ Hang (predicted): ") && !html.contains("■ Hang"));
     let mut unpredicted = embedded("a", 10_000);
     unpredicted.devices[0].runs[0].standing = aqlprobe::report::Standing::Failed;
-    assert!(page_of(latency(unpredicted)).contains("■ Hang: "));
+    assert!(page_of(Document::from(unpredicted)).contains("■ Hang: "));
 }
 
 /// A verdict says "median 110.64 us"; the page has the same digits beside it.
@@ -355,7 +347,7 @@ fn a_round_trip_has_the_digits_that_its_verdict_has() {
     let mut report = embedded("a", 10_000);
     let measured = latency_samples::measurement(vec![110_640; 100]);
     report.devices[0].runs[1].result = aqlprobe::report::latency::LatencyResult::Measured(Box::new(measured));
-    let html = page_of(latency(report));
+    let html = page_of(Document::from(report));
     assert!(html.contains("<b>110.64</b><span>median</span>") && html.contains("median 110.64 µs") && !html.contains("111 µs"));
 }
 
@@ -370,7 +362,7 @@ mod fleet {
         let documents = [("good", samples::embedded_both()), ("bad", hang), ("fine", samples::embedded_both())];
         let files = documents.map(|(name, mut report)| {
             report.host = Some(format!("node-{name}"));
-            save(&place, &format!("{name}.json"), &verify(report))
+            save(&place, &format!("{name}.json"), &Document::from(report))
         });
         let fleet = place.path("fleet.json").to_str().unwrap().to_owned();
         place.program(&["merge", &files[0], &files[1], &files[2], "-o", &fleet]).assert().code(0);
@@ -406,7 +398,7 @@ fn a_distribution_of_one_value_or_of_zeros_is_drawn_all_the_same() {
         let mut report = embedded("a", 1_000);
         let samples = vec![scale; 10];
         report.devices[0].runs[1].result = LatencyResult::Measured(Box::new(latency_samples::measurement(samples)));
-        let html = page_of(latency(report));
+        let html = page_of(Document::from(report));
         assert!(!html.contains("NaN") && !html.contains("inf\""), "a coordinate that is no number");
         assert_balanced(&html);
     }
@@ -465,7 +457,7 @@ fn poisoned(document: &Document, text: &str) -> String {
 #[test]
 fn hostile_strings_stay_strings() {
     for text in ["<script>alert(1)</script>", "\"><img src=x onerror=alert(1)>", "</style></svg></pre>", "'--><!--", "]]>"] {
-        for document in [verify(samples::hardware_with_every_outcome()), latency(embedded("a", 10_000))] {
+        for document in [Document::from(samples::hardware_with_every_outcome()), Document::from(embedded("a", 10_000))] {
             let html = poisoned(&document, text);
             assert_balanced(&html);
             assert!(!html.contains("<script") && !html.contains("<img") && !html.contains("<!--"), "{text}");
@@ -478,9 +470,9 @@ proptest! {
 
     #[test]
     fn no_string_of_a_report_can_open_or_close_an_element(text in "[<>\"'&/=a-z!\\-\\x00-\\x1f \u{202e}\u{fffe}]{0,40}") {
-        assert_balanced(&poisoned(&verify(samples::hardware_with_every_outcome()), &text));
+        assert_balanced(&poisoned(&Document::from(samples::hardware_with_every_outcome()), &text));
         let mut small = embedded("a", 10_000);
         small.devices[0].runs.truncate(1);
-        assert_balanced(&poisoned(&latency(small), &text));
+        assert_balanced(&poisoned(&Document::from(small), &text));
     }
 }

@@ -2,7 +2,7 @@
 
 use aqlprobe::latency::{self, LatencyRequest, Length, PerSecond};
 use aqlprobe::report::latency::{LatencyFence, LatencyMode, LatencyWait};
-use aqlprobe::report::{AtomicsMode, BedReport, Document, DocumentKind, ExitCode, Refusal, text};
+use aqlprobe::report::{AtomicsMode, BedReport, DocumentKind, ExitCode, Refusal, text};
 use aqlprobe::verify::Milliseconds;
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget};
@@ -195,7 +195,7 @@ pub fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let bar = Bar(ProgressBar::with_draw_target(Some(1000), ProgressDrawTarget::stderr()));
     let outcome = latency::run(&request, &mut Watchers { bar, outputs: &mut outputs });
     let report = match outcome {
-        Ok(report) => policy.judged(Document::Latency(Box::new(report))),
+        Ok(report) => policy.judged(report.into()),
         Err(error) => {
             let failure = policy.failure(error);
             let refusal = Refusal { command: DocumentKind::Latency, reason: failure.reason(), exit_code: failure.code() };

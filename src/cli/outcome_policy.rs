@@ -61,8 +61,8 @@ impl Policy {
     /// The report as these flags want it judged.
     pub fn judged(&self, document: Document) -> Document {
         match document {
-            Document::Verify(report) if self.arguments.strict => Document::Verify(Box::new(verify::strictly(*report))),
-            Document::Latency(report) if self.arguments.strict => Document::Latency(Box::new(latency::strictly(*report))),
+            Document::Verify(report) if self.arguments.strict => verify::strictly(*report).into(),
+            Document::Latency(report) if self.arguments.strict => latency::strictly(*report).into(),
             other => other,
         }
     }

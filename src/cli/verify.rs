@@ -1,6 +1,6 @@
 //! `aqlprobe verify`: does dispatch complete on this device?
 
-use aqlprobe::report::{Document, DocumentKind, ExitCode, Refusal, text};
+use aqlprobe::report::{DocumentKind, ExitCode, Refusal, text};
 use aqlprobe::verify::{self, VerifyRequest};
 
 use super::EXIT_CODES;
@@ -87,7 +87,7 @@ pub fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let outcome = verify::run(&request, &mut Both(&mut progress, &mut outputs));
     drop(progress);
     let report = match outcome {
-        Ok(report) => policy.judged(Document::Verify(Box::new(report))),
+        Ok(report) => policy.judged(report.into()),
         Err(error) => {
             let failure = policy.failure(error);
             let refusal = Refusal { command: DocumentKind::Verify, reason: failure.reason(), exit_code: failure.code() };

@@ -40,6 +40,18 @@ pub enum Document {
     Latency(Box<LatencyReport>),
 }
 
+impl From<Report> for Document {
+    fn from(report: Report) -> Self {
+        Self::Verify(Box::new(report))
+    }
+}
+
+impl From<LatencyReport> for Document {
+    fn from(report: LatencyReport) -> Self {
+        Self::Latency(Box::new(report))
+    }
+}
+
 /// Why a file is no report.
 #[derive(Debug, thiserror::Error)]
 pub enum DocumentError {
