@@ -399,7 +399,7 @@ mod a_device_in_use {
         let (in_use, switching) =
             (format!("is in use by process {} (`", running.id()), format!("process {} is switching", running.id()));
         asked(&["enable", GPU, "--yes"]).code(2).stderr(contains(in_use));
-        asked(&["restore", GPU]).code(1).stderr(contains(switching)).stderr(contains("wait for it to end"));
+        asked(&["restore", GPU]).code(2).stderr(contains(switching)).stderr(contains("wait for it to end"));
         assert!(!config.requester_enabled(), "the run still has it switched off");
         running.signal(Signal::INT);
         assert_eq!(running.end().code(), Some(1), "{}", place.stderr());

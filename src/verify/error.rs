@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::pci::device_lock::LockError;
+use crate::pci::requester::RequesterError;
 use crate::report::ExitCode;
 
 use super::catalogue::NoCaseMatches;
@@ -179,9 +180,9 @@ impl VerifyError {
 /// Why a journal could not be replayed.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
-    /// Another process works with the device.
+    /// Another process works with the device, or is switching its bit and will put it back.
     #[error(transparent)]
-    InUse(LockError),
+    InUse(RequesterError),
     /// Anything else.
     #[error("cannot restore from {journal}: {reason}")]
     Failed {

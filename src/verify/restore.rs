@@ -46,7 +46,9 @@ fn restore(journal: &Path) -> Result<Restored, RestoreError> {
             journal: journal.to_owned(),
         })
         .map_err(|error| match error {
-            RequesterError::InUse(error @ LockError::Held { .. }) => RestoreError::InUse(error),
+            error @ (RequesterError::InUse(LockError::Held { .. }) | RequesterError::HeldByProcess { .. }) => {
+                RestoreError::InUse(error)
+            }
             error => RestoreError::Failed { journal: journal.to_owned(), reason: error.to_string() },
         })
 }
