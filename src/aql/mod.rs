@@ -7,6 +7,7 @@
 pub(crate) mod cache_line;
 mod header;
 mod packet;
+mod reservation;
 mod ring;
 mod slot;
 mod sync;
@@ -20,5 +21,6 @@ pub use packet::{
     BARRIER_DEPENDENCIES, BarrierAnd, BarrierOr, BarrierValue, DecodedPacket, KernelDispatch, Packet, PacketError, PacketWords,
     RawPacket, VENDOR_FORMAT_BARRIER_VALUE, ValueCondition,
 };
-pub use ring::{QueuePort, Reservation, ReserveError, Ring, SoleProducer};
+pub use reservation::Reservation;
+pub use ring::{QueuePort, ReserveError, Ring, SoleProducer};
 pub use slot::{PACKET_BYTES, Slot, SlotMemory};

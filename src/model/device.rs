@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::mem::offset_of;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::thread::{self, JoinHandle, Thread};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
@@ -19,10 +19,11 @@ use super::fabric::PciPath;
 use super::gpu::{Gpu, GpuError, InterruptSink, QueueDescriptor, QueueId, SdmaDescriptor};
 use super::host::HostProtocol;
 use super::memory::{Access, MapView, MemoryMap};
-use super::placement::{Placement, Processor};
+use super::placement::Placement;
 use super::processor::{FaultLog, QueueFault, QueueProcessor, Turn, Workbench};
 use super::sdma::SdmaProcessor;
 use super::target::Target;
+use super::wakeup::Wakeup;
 use crate::faults::{Fault, FaultPlan, Injector, Place};
 use crate::hsa::sys::amd_queue_t;
 
@@ -54,45 +55,6 @@ pub(super) fn device_clock() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     // Monotonic time starts at zero at boot and never goes negative.
     (now.tv_sec as u64) * Gpu::TIMESTAMP_HZ + now.tv_nsec as u64
-}
-
-/// Ends the device thread's sleep.
-#[derive(Debug, Default)]
-pub(super) struct Wakeup {
-    asleep: AtomicBool,
-    thread: OnceLock<Thread>,
-    /// The processor of who woke the thread last, and one more.
-    waker: AtomicUsize,
-}
-
-impl Wakeup {
-    /// To be called after the news has been stored: either the thread sees the news before it sleeps, or we see it asleep.
-    #[inline]
-    pub(super) fn wake(&self) {
-        fence(Ordering::SeqCst);
-        if self.asleep.load(Ordering::SeqCst) {
-            self.wake_sleeper();
-        }
-    }
-
-    #[cold]
-    fn wake_sleeper(&self) {
-        if let Some(thread) = self.thread.get() {
-            self.waker.store(Processor::here().0 + 1, Ordering::Relaxed);
-            thread.unpark();
-        }
-    }
-
-    /// Sleeps unless there is news. Where somebody ended the sleep, their processor.
-    fn sleep(&self, limit: Duration, has_news: impl FnOnce() -> bool) -> Option<Processor> {
-        self.asleep.store(true, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
-        if !has_news() {
-            thread::park_timeout(limit);
-        }
-        self.asleep.store(false, Ordering::SeqCst);
-        self.waker.swap(0, Ordering::Relaxed).checked_sub(1).map(Processor)
-    }
 }
 
 /// A queue of either engine.
@@ -353,7 +315,7 @@ struct Worker {
 
 impl Worker {
     fn run(mut self) {
-        let _ = self.shared.wakeup.thread.set(thread::current());
+        self.shared.wakeup.wakes(thread::current());
         let mut last_progress = Instant::now();
         let mut last_look = last_progress;
         // Taken lazily: a packet should not cost a look at the clock.

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::address::GpuVa;
-use super::device::Wakeup;
 use super::gpu::QueueId;
 use super::memory::{MapView, MemoryFault};
+use super::wakeup::Wakeup;
 use crate::aql::cache_line::fetch_for_writing;
 
 /// What a doorbell holds before it is rung. Runtimes also store it to initialise one, so it says nothing.

@@ -12,7 +12,6 @@ use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, m
 
 use super::address::GpuVa;
 use super::bus::{Admission, Bus, Fabric, OperandWidth, RmwOp};
-use super::device::Wakeup;
 use super::doorbell::{Bell, Doorbell};
 use super::gpu::{QueueDescriptor, QueueId};
 use super::host::{HostProtocol, InterruptSink};
@@ -25,6 +24,7 @@ use super::isa::wave::Wave;
 use super::memory::{Home, HostPtr, Mapping, MemoryMap, Protection};
 use super::processor::{FaultLog, QueueProcessor, Turn, Workbench};
 use super::target::{Target, WaveSize};
+use super::wakeup::Wakeup;
 
 /// Where the device's memory lies for it, to read and write, and a second time to execute.
 pub const RAM: u64 = 0x2_0000_0000;

@@ -26,3 +26,4 @@ pub mod target;
 #[cfg(test)]
 mod test_path;
 pub mod vfio_user;
+mod wakeup;

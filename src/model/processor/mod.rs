@@ -22,6 +22,7 @@ mod pm4;
 mod scratch;
 mod shadow;
 mod signal;
+mod ticket;
 
 use std::mem::offset_of;
 use std::sync::Arc;
@@ -33,11 +34,10 @@ use self::injection::{Fate, Hearing, LateCompletions};
 use self::packet::{Header, INVALID_HEADER, KernelDispatch, PACKET_BYTES, Packet, RawPacket};
 use self::scratch::{ScratchDesk, Supply};
 use self::shadow::{Shadow, Slot};
-use self::signal::{Delivery, Times};
+use self::ticket::{Failure, Stamps, Ticket};
 use super::address::GpuVa;
 use super::bus::Bus;
 use super::compute::{self, Dispatch, Engine, InstructionBudget, Launch, Scratch, Step};
-use super::device::device_clock;
 use super::doorbell::Bell;
 use super::gpu::{QueueDescriptor, QueueId};
 use super::host::{HostLine, HostProtocol, InterruptSink, ScratchProtocol};
@@ -49,7 +49,6 @@ use super::target::Target;
 pub(super) use self::fault::FaultLog;
 pub use self::fault::QueueFault;
 pub(super) use self::signal::Event;
-use crate::faults::Injector;
 use crate::hsa::sys::amd_queue_t;
 
 /// Kernel dispatches of one queue that may run at the same time.
@@ -65,66 +64,6 @@ const INACTIVE_SIGNAL: u64 = offset_of!(amd_queue_t, queue_inactive_signal) as u
 const PROPERTIES: u64 = offset_of!(amd_queue_t, queue_properties) as u64;
 /// `AMD_QUEUE_PROPERTIES_ENABLE_PROFILING`: the host wants to know when packets ran.
 const PROPERTY_PROFILING: u32 = 1 << 3;
-
-/// Whether a queue's packets say when they ran.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stamps {
-    Wanted,
-    Unwanted,
-}
-
-/// A packet between launch and completion.
-#[derive(Clone, Copy, Debug)]
-struct Ticket {
-    packet_index: u64,
-    kernel_object: Option<GpuVa>,
-    completion: Option<GpuVa>,
-    /// When the packet entered its active phase, if anybody will ask.
-    start: Option<u64>,
-}
-
-impl Ticket {
-    fn new(packet_index: u64, packet: &RawPacket, stamps: Stamps) -> Self {
-        let completion = packet.completion_signal();
-        // Nobody could read the time of a packet that has no signal.
-        let start = (stamps == Stamps::Wanted && completion.is_some()).then(device_clock);
-        Self { packet_index, kernel_object: packet.kernel_object(), completion, start }
-    }
-
-    /// When the packet ran, if it ends now.
-    fn times(&self) -> Option<Times> {
-        self.start.map(|start| Times { start, end: device_clock() })
-    }
-
-    fn complete(&self, bus: &Bus<'_>, faults: Option<&Injector>, host: &mut HostLine) -> Result<(), Failure> {
-        self.signal(bus, faults, self.times(), host)
-    }
-
-    /// Tells the completion signal that the packet ended.
-    fn signal(&self, bus: &Bus<'_>, faults: Option<&Injector>, times: Option<Times>, host: &mut HostLine) -> Result<(), Failure> {
-        let Some(handle) = self.completion else { return Ok(()) };
-        // The release fence of the packet (HSA 1.2 §2.9): what the kernel wrote is there before the signal moves.
-        fence(Ordering::Release);
-        signal::complete(bus, handle, times, Delivery::with(faults), host).map_err(|fault| self.failed(fault.into()))
-    }
-
-    /// Says when the packet ran, if it ends now and anybody will ask.
-    fn stamp(&self, bus: &Bus<'_>) -> Result<(), Failure> {
-        let Some((handle, times)) = self.completion.zip(self.times()) else { return Ok(()) };
-        signal::stamp(bus, handle, times).map_err(|fault| self.failed(fault.into()))
-    }
-
-    fn failed(&self, refusal: Refusal) -> Failure {
-        Failure { packet_index: self.packet_index, kernel_object: self.kernel_object, refusal }
-    }
-}
-
-#[derive(Debug)]
-struct Failure {
-    packet_index: u64,
-    kernel_object: Option<GpuVa>,
-    refusal: Refusal,
-}
 
 /// A kernel that runs.
 #[derive(Debug)]
