@@ -23,7 +23,7 @@ fn verify(plan: &str, cases: &[&str]) -> (Value, i32) {
 
 /// The same in other states of AtomicOps.
 fn verify_with(atomics: &str, plan: &str, cases: &[&str]) -> (Value, i32) {
-    let mut arguments = vec!["verify", "--runtime", "embedded", "--atomics", atomics, "--timeout", "500", "--format", "json"];
+    let mut arguments = vec!["verify", "--runtime", "embedded", "--atomics", atomics, "--timeout", "1000", "--format", "json"];
     arguments.extend(cases.iter().flat_map(|case| ["--case", case]));
     arguments.extend(["--inject", plan]);
     let output = Place::new().program(&arguments).output().unwrap();
@@ -108,7 +108,7 @@ fn a_plan_can_be_a_file() {
     let plan = place.path("plan");
     fs::write(&plan, "# drop the first one\nsignal-dropped:case=nop\nseed=3\n").unwrap();
     place
-        .program(&["verify", "--runtime", "embedded", "--atomics", "on", "--timeout", "500", "--case", "nop", "--inject"])
+        .program(&["verify", "--runtime", "embedded", "--atomics", "on", "--timeout", "1000", "--case", "nop", "--inject"])
         .arg(&plan)
         .assert()
         .code(3)
@@ -144,7 +144,7 @@ fn device_faults_are_seen_as_what_they_are() {
             ("output-stale", "false-completion"),
             ("signal-dropped", "completion-lost"),
             ("signal-twice", "fired-twice"),
-            ("signal-late=700ms", "completed-late"),
+            ("signal-late=1300ms", "completed-late"),
             ("atomic-lost", "completion-lost"),
             ("atomics-blocked=endpoint", "completion-lost"),
             ("atomics-blocked=switch-downstream-routing", "completion-lost"),

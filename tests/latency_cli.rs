@@ -180,7 +180,7 @@ mod a_measurement {
     /// Nothing makes a million round trips a second here, least of all one that holds back each signal by a millisecond.
     #[test]
     fn by_time_at_a_rate_that_is_too_high_ends_and_says_how_many_were_due_and_not_started() {
-        let overload = ["--rate", "1000000", "--timeout", "200", "--inject", "signal-late=1ms"];
+        let overload = ["--rate", "1000000", "--timeout", "2000", "--inject", "signal-late=1ms"];
         let by_time = ["latency", "--runtime", "embedded", "--atomics", "on", "-D", "0.05", "--warmup", "0"];
         let (report, code) = measured(&with(&by_time, &overload));
         let result = &report["devices"][0]["runs"][0]["result"];
@@ -221,7 +221,7 @@ mod with_injected_faults {
 
     /// Exit code and reason of a measurement with AtomicOps, which must not have ended in numbers.
     fn failed(plan: &str, more: &[&str]) -> (i32, String) {
-        let (report, code) = measured(&with(&with(&SHORT, &["--timeout", "300", "--inject", plan]), more));
+        let (report, code) = measured(&with(&with(&SHORT, &["--timeout", "2000", "--inject", plan]), more));
         let result = &report["devices"][0]["runs"][0]["result"];
         let reason = result["reason"].as_str().unwrap_or_else(|| panic!("{plan}: {result}"));
         (code, reason.to_owned())
