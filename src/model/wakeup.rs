@@ -12,7 +12,7 @@ use super::placement::Processor;
 pub(super) struct Wakeup {
     asleep: AtomicBool,
     thread: OnceLock<Thread>,
-    /// The processor of who woke the thread last, and one more.
+    /// The processor from which the thread was woken since it last looked, plus one; 0 where nobody has woken it.
     waker: AtomicUsize,
 }
 
