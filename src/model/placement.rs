@@ -71,7 +71,10 @@ mod tests {
     #[test]
     fn a_thread_that_was_just_moved_stays() {
         let mut placement = Placement::default();
-        placement.keep_off(Processor::here());
+        // The scheduler may move the thread between the question where it is and the move.
+        while placement.moved.is_none() {
+            placement.keep_off(Processor::here());
+        }
         let moved = placement.moved;
         placement.keep_off(Processor::here());
         assert!(moved.is_some_and(|moved| moved.elapsed() >= MOVE_AT_MOST_EVERY) || placement.moved == moved);
