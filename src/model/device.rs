@@ -315,7 +315,7 @@ struct Worker {
 
 impl Worker {
     fn run(mut self) {
-        self.shared.wakeup.wakes(thread::current());
+        self.shared.wakeup.set_sleeper(thread::current());
         let mut last_progress = Instant::now();
         let mut last_look = last_progress;
         // Taken lazily: a packet should not cost a look at the clock.

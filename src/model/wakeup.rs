@@ -35,7 +35,7 @@ impl Wakeup {
     }
 
     /// Says which thread it is that sleeps. The first word counts.
-    pub(super) fn wakes(&self, thread: Thread) {
+    pub(super) fn set_sleeper(&self, thread: Thread) {
         let _ = self.thread.set(thread);
     }
 

@@ -22,10 +22,10 @@ pub(super) enum Stamps {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ticket {
     pub(super) packet_index: u64,
-    pub(super) kernel_object: Option<GpuVa>,
+    kernel_object: Option<GpuVa>,
     pub(super) completion: Option<GpuVa>,
     /// When the packet entered its active phase, if anybody will ask.
-    pub(super) start: Option<u64>,
+    start: Option<u64>,
 }
 
 impl Ticket {

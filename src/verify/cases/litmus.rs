@@ -54,14 +54,14 @@ pub fn publish_cpu_to_gpu(context: &mut Context<'_>) -> Step<()> {
     const MAX_POLLS: u32 = 4_000_000;
     let count = ITEMS as usize;
     // In turn: a kernel that a faulty device runs once more still finds the flag of its round, whatever the host does for the next one.
-    let mailboxes = [Mailbox::new(context, count)?, Mailbox::new(context, count)?];
+    let exchanges = [Exchange::new(context, count)?, Exchange::new(context, count)?];
     let before = i64::from(ROUNDS);
     let done = context.signal(before)?;
     let queue = context.queue(64, QueueKind::Single)?;
     let mut index = 0;
     for round in 0..ROUNDS {
         let expected = token(round);
-        let Mailbox { payload, flag, out, saw } = &mailboxes[round as usize % mailboxes.len()];
+        let Exchange { payload, flag, out, saw } = &exchanges[round as usize % exchanges.len()];
         saw.fill_u32(0);
         let arguments = SpinOnFlagArguments {
             flag: pointer(flag),
@@ -100,13 +100,13 @@ pub fn publish_cpu_to_gpu(context: &mut Context<'_>) -> Step<()> {
             )));
         }
     }
-    let last = &mailboxes[(ROUNDS - 1) as usize % mailboxes.len()];
+    let last = &exchanges[(ROUNDS - 1) as usize % exchanges.len()];
     let output = || compare_words(&last.out, count, |item| token(ROUNDS - 1) + item as u32);
     context.complete(&Completion { signal: &done, before, expected: 0, queue: &queue, index, output: &output })
 }
 
 /// What host and kernel exchange in a round.
-struct Mailbox {
+struct Exchange {
     /// The host's words, and the flag that covers them.
     payload: Arc<Buffer>,
     flag: Arc<Buffer>,
@@ -115,7 +115,7 @@ struct Mailbox {
     saw: Arc<Buffer>,
 }
 
-impl Mailbox {
+impl Exchange {
     fn new(context: &mut Context<'_>, count: usize) -> Step<Self> {
         let flag = context.words(1)?;
         flag.fill_u32(0);
